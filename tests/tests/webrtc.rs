@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use futures_util::stream;
-use hypha_rpc::args;
 use hypha_rpc::client::{PeerConnection, RtcOptions};
 use hypha_rpc::error::{ConnectErrorKind, RejectKind};
 use hypha_rpc::prelude::*;
 use hypha_rpc::service::{IncomingCall, Method};
+use hypha_rpc::{ServiceError as _, args};
 use hypha_rpc_tests::cases::{run, run_blocking};
 use hypha_rpc_tests::conformance::Language;
 use hypha_rpc_tests::peers::{chromium, javascript_program, program_or_skip, python_program};
@@ -367,6 +367,231 @@ fn a_peer_that_does_not_answer_is_an_error() {
                 other => anyhow::bail!("{id}: {other:?}"),
             }
         }
+        Ok(())
+    });
+}
+
+/// Connects a client that opens and accepts direct connections, in the workspace of `token`.
+async fn automatic(url: &str, workspace: &str, token: &str, id: &str) -> Result<Client> {
+    let options = hypha_rpc::connect(url).workspace(workspace).token(token);
+    Ok(options.client_id(id).webrtc(local()).await?)
+}
+
+/// Connects a client that owns a workspace. Returns it with the name of the workspace and a token.
+async fn owner(url: &str) -> Result<(Client, String, String)> {
+    let owner = hypha_rpc::connect(url).client_id("owner").await?;
+    let token = owner.manager().await?.generate_token(None).await?;
+    let workspace = owner.workspace();
+    Ok((owner, workspace, token))
+}
+
+/// Registers the service `direct` at a client.
+async fn host(client: &Client) -> Result<mpsc::UnboundedReceiver<&'static str>> {
+    let (report, reports) = mpsc::unbounded_channel();
+    let service = DirectService::new(Impl(report));
+    client.register_service(service).await?;
+    Ok(reports)
+}
+
+/// Returns the transport of a call: `webrtc` or `websocket`.
+async fn transport(direct: &DirectProxy) -> Result<String, Error> {
+    direct
+        .caller()
+        .await
+        .map(|(_, _, _, transport)| transport)
+        .map_err(Error::untyped::<std::convert::Infallible>)
+}
+
+#[test]
+fn a_lookup_opens_a_direct_connection() {
+    run(Kind::Ours, &[], async |server| {
+        let (owner, workspace, token) = owner(&server.url).await?;
+        let host = automatic(&server.url, &workspace, &token, "auto-host").await?;
+        let _reports = self::host(&host).await?;
+        let caller = automatic(&server.url, &workspace, &token, "auto-caller").await?;
+        let begin = Instant::now();
+        let direct: DirectProxy = caller.proxy("auto-host:direct").await?;
+        let seen = direct.caller().await?;
+        println!("the lookup and the first call took {:?}", begin.elapsed());
+        let expected = (
+            format!("{workspace}/auto-caller"),
+            workspace.clone(),
+            caller.user().id,
+            "webrtc".to_owned(),
+        );
+        ensure!(seen == expected, "{seen:?}");
+
+        // The calls do not pass through the server.
+        let before = caller.stats();
+        exercise(&direct).await?;
+        let after = caller.stats();
+        let sent = after.bytes_sent - before.bytes_sent;
+        ensure!(sent < 10_000, "{sent} bytes");
+        ensure!(after.calls_made > before.calls_made, "{after:?}");
+
+        // Objects of other connections are forwarded over the channel, and the other way round.
+        let listener = Callback::new(|text: String| async move { format!("heard {text}") });
+        let relay =
+            Service::new("relay").method(Method::new("listener", move |call: IncomingCall| {
+                let listener = listener.clone();
+                async move { call.reply(&listener) }
+            }));
+        owner.register_service(relay).await?;
+        let relay = caller.get_service("owner:relay").await?;
+        let listener: Callback<String, String> = relay.call("listener", args!()).await?;
+        let told = direct.tell(listener).await;
+        ensure!(told.map_err(Error::untyped::<std::convert::Infallible>)? == "heard news");
+
+        // A client without the option calls the same service through the server.
+        let plain: DirectProxy = owner.proxy("auto-host:direct").await?;
+        ensure!(transport(&plain).await? == "websocket");
+
+        // Direct connections close with the connection to the server.
+        caller.disconnect().await;
+        let outcome = direct.caller().await;
+        ensure!(
+            matches!(outcome, Err(Error::Disconnected(_))),
+            "{outcome:?}"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn without_a_direct_connection_calls_pass_through_the_server() {
+    run(Kind::Ours, &[], async |server| {
+        let (host, workspace, token) = owner(&server.url).await?;
+        let _reports = self::host(&host).await?;
+        host.register_rtc_service("real", local()).await?;
+        let real = host.get_service("real").await?;
+        let caller = async |id| automatic(&server.url, &workspace, &token, id).await;
+        let check = async |caller: Client| {
+            let begin = Instant::now();
+            let direct: DirectProxy = caller.proxy("owner:direct").await?;
+            ensure!(
+                begin.elapsed() < Duration::from_secs(6),
+                "{:?}",
+                begin.elapsed()
+            );
+            ensure!(transport(&direct).await? == "websocket");
+            exercise(&direct).await
+        };
+        // The host does not accept direct connections.
+        check(caller("first").await?)
+            .await
+            .context("no signaling")?;
+        let register = async |offer: Method| {
+            let signaling = Service::new("owner-rtc").config("automatic", true);
+            let signaling = signaling.method(offer);
+            host.register_service(signaling).overwrite(true).await
+        };
+        register(Method::new("offer", |_: IncomingCall| {
+            std::future::pending()
+        }))
+        .await?;
+        check(caller("second").await?).await.context("no answer")?;
+        register(Method::new("offer", |call: IncomingCall| async move {
+            call.reply(&json!({"sdp": "v=0\r\nnonsense", "type": "answer"}))
+        }))
+        .await?;
+        check(caller("third").await?)
+            .await
+            .context("a bad answer")?;
+        // Neither side knows an address of the other side, so that ICE finds no path.
+        register(Method::new("offer", move |call: IncomingCall| {
+            let real = real.clone();
+            async move {
+                let offer = call.args(&["params"])?.required::<serde_json::Value>(0)?;
+                let answer = real.call::<serde_json::Value>("offer", args!(unreachable(offer)));
+                let answer = answer.await.map_err(|e| e.to_wire())?;
+                call.reply(&unreachable(answer))
+            }
+        }))
+        .await?;
+        check(caller("fourth").await?).await.context("no path")
+    });
+}
+
+/// Removes the candidates from a session description.
+fn unreachable(mut description: serde_json::Value) -> serde_json::Value {
+    let sdp = description["sdp"].as_str().unwrap_or_default();
+    let kept = sdp.lines().filter(|line| !line.starts_with("a=candidate"));
+    let kept: String = kept.map(|line| format!("{line}\r\n")).collect();
+    description["sdp"] = kept.into();
+    description
+}
+
+#[test]
+fn a_lost_direct_connection_is_replaced() {
+    run_blocking(Kind::Ours, &[], |server| {
+        let kept = Runtime::new()?;
+        let (_owner, workspace, token) = kept.block_on(owner(&server.url))?;
+        let start = async || {
+            let host = automatic(&server.url, &workspace, &token, "lost-host").await?;
+            let reports = self::host(&host).await?;
+            anyhow::Ok((host, reports))
+        };
+        // The host has its own runtime. Without it, its tasks stop without any cleanup.
+        let lost = Runtime::new()?;
+        let (first, mut reports) = lost.block_on(start())?;
+        let caller = kept.block_on(automatic(&server.url, &workspace, &token, "auto-caller"))?;
+        let direct: DirectProxy = kept.block_on(caller.proxy("lost-host:direct").into_future())?;
+        ensure!(kept.block_on(transport(&direct))? == "webrtc");
+        let waiting = kept.spawn(direct.wait().into_future());
+        ensure!(kept.block_on(reported(&mut reports))? == "begun");
+        #[expect(clippy::mem_forget, reason = "a killed program runs no destructor")]
+        std::mem::forget(first);
+        lost.shutdown_background();
+        let outcome = kept.block_on(waiting)?;
+        ensure!(
+            matches!(outcome, Err(Error::Disconnected(_))),
+            "{outcome:?}"
+        );
+        kept.block_on(async {
+            let (_host, _reports) = start().await?;
+            ensure!(transport(&direct).await? == "websocket");
+            exercise(&direct).await?;
+            let begin = Instant::now();
+            // A pause of at most 7.5 s, and the time to open a connection.
+            while transport(&direct).await? != "webrtc" {
+                ensure!(begin.elapsed() < NOTICED, "no connection is opened");
+            }
+            exercise(&direct).await
+        })
+    });
+}
+
+#[test]
+fn python_opens_a_direct_connection_automatically() {
+    run(Kind::Ours, &[Language::Python], async |server| {
+        let (_owner, workspace, token) = owner(&server.url).await?;
+        let host = automatic(&server.url, &workspace, &token, "auto-host").await?;
+        let _reports = self::host(&host).await?;
+        let options = ["--client-id", "py", "--automatic"];
+        let process = python(&server.url, &workspace, &token, &options)?;
+        let seen = said(&process, "DONE ").await?;
+        let seen: serde_json::Value = serde_json::from_str(&seen)?;
+        let user = &seen["caller"][2];
+        let expected = json!({
+            "caller": [format!("{workspace}/py"), workspace, user, "webrtc"],
+            "direct": true,
+            "sizes": SIZES,
+        });
+        ensure!(seen == expected, "{seen}");
+
+        // The services of a Python client are called through the server, where they have their
+        // permissions and accept values of any size.
+        let id = said(&process, "READY ").await?;
+        let caller = automatic(&server.url, &workspace, &token, "auto-caller").await?;
+        let service = caller.get_service(&id).await?;
+        let seen: (String, String) = service.call("caller", args!()).await?;
+        ensure!(
+            seen == (format!("{workspace}/auto-caller"), workspace),
+            "{seen:?}"
+        );
+        let echoed: Bytes = service.call("echo", args!(data(LARGE))).await?;
+        ensure!(echoed == data(LARGE), "other bytes");
+        process.terminate()?;
         Ok(())
     });
 }

@@ -15,7 +15,7 @@ use super::function::relayed_function;
 use super::producer::{LocalStream, SessionEntry};
 use super::resident::{GENERATOR, LocalFunction, LocalInterface, Resident};
 use super::stream::relayed_stream;
-use crate::service::{Direction, Exported, Exports};
+use crate::service::{Connection, Direction, Engine, Exported, Exports};
 
 /// Returns the map that represents `handle` in a message. If the object belongs to this program,
 /// also exports the object to the receiver of the message.
@@ -120,6 +120,16 @@ fn name_interface(
     Ok(Value::Map(map))
 }
 
+/// Returns whether an object was received on another link than `engine`'s, and one of the two links
+/// is a data channel. Addresses of a data channel are not known elsewhere, and the other way round.
+fn crosses_a_channel(engine: &Arc<Engine>, remote: &RemoteHandle) -> bool {
+    let Some(origin) = Connection::of(&remote.connection) else {
+        return false;
+    };
+    let is_channel = |engine: &Engine| engine.settings.link_peer.is_some();
+    !Arc::ptr_eq(origin.engine(), engine) && (is_channel(origin.engine()) || is_channel(engine))
+}
+
 /// Returns the map that represents an object of a peer. If the receiver cannot reach the owner of
 /// the object, creates an object of this program that forwards the calls, and returns the map of
 /// that object.
@@ -130,7 +140,8 @@ fn name_remote(
     let text = |key| remote.raw.get(key).and_then(Value::as_str);
     let server = text(RSERVER);
     let own = exports.identity().public_base_url.as_deref();
-    if server.is_none() || server == own || own.is_none() {
+    let is_known = server.is_none() || server == own || own.is_none();
+    if is_known && !crosses_a_channel(exports.engine(), remote) {
         exports.pass_on(remote);
         return Ok(Value::Map(remote.raw.clone()));
     }

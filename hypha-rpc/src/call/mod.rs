@@ -59,7 +59,7 @@ pub use function::Function;
 pub(crate) use live::name as name_handle;
 pub use object::Object;
 use remote::ServiceLocator;
-pub(crate) use remote::{Description, Find};
+pub(crate) use remote::{Description, Direct, Find};
 pub use remote::{Proxy, RemoteService, call};
 pub use stream::RemoteStream;
 pub(crate) use stream::pack;
@@ -248,8 +248,9 @@ impl<T, E> Call<T, E> {
 
     /// Marks the call as safe to run twice. If the link to the server is lost during the call, the
     /// call is sent again on the next link. This happens at most 10 times, and only within the
-    /// [`timeout`](Self::timeout). A [`retry`](Self::retry) policy then also applies to failures
-    /// after which the method may have run.
+    /// [`timeout`](Self::timeout). If a direct connection is lost, the call is sent again through
+    /// the server. A [`retry`](Self::retry) policy then also applies to failures after which the
+    /// method may have run.
     ///
     /// Each attempt exports the objects in the arguments again.
     ///
@@ -327,23 +328,31 @@ impl<T, E> Call<T, E> {
     pub async fn send(self) -> Result<(), Error> {
         match self.to {
             To::Peer {
-                connection, target, ..
+                connection,
+                target,
+                locator,
+                ..
             } => {
                 Error::<Infallible>::unless_in_runtime(&target.label)?;
-                let engine = connection.engine();
-                count(&engine.counters.calls_made);
-                let exchange = Exchange {
-                    setup: connection.is_for_setup(),
-                    total: self.total,
-                    parent: target.parent.as_deref(),
-                    key: target.function.enc_pub.as_ref(),
-                    ..Exchange::new(&target.address, &target.function.method, PromiseKind::None)
+                count(&connection.engine().counters.calls_made);
+                let run = async |engine: &Arc<Engine>, to: &str, args| {
+                    let exchange = Exchange {
+                        setup: connection.is_for_setup(),
+                        total: self.total,
+                        parent: target.parent.as_deref(),
+                        key: target.function.enc_pub.as_ref(),
+                        ..Exchange::new(to, &target.function.method, PromiseKind::None)
+                    };
+                    let sent = exchange.run(engine, args).await;
+                    sent.map(drop).map_err(|f| failure(f, target.site()))
                 };
-                exchange
-                    .run(engine, self.args)
-                    .await
-                    .map(drop)
-                    .map_err(|f| failure(f, target.site()))
+                if let Some((direct, to)) = locator.and_then(|locator| locator.direct(&target)) {
+                    match run(direct.engine(), &to, self.args.clone()).await {
+                        Err(error) if may_take_the_server(&error) => {}
+                        outcome => return outcome,
+                    }
+                }
+                run(connection.engine(), &target.address, self.args).await
             }
             To::Local { handler, label } => {
                 let run = function::run_local::<Value, Infallible>(handler, label, self.args);
@@ -439,9 +448,13 @@ where
             };
             interceptors.run(call).await.map_err(Error::untyped)?
         };
-        let CallResponse { outcome, site } = response;
+        let CallResponse {
+            outcome,
+            site,
+            origin,
+        } = response;
         let message = outcome.map_err(|failed| failure(failed, site.clone()))?;
-        result(engine, message, connection.reference()).map_err(|e| {
+        result(engine, message, origin).map_err(|e| {
             count(&engine.counters.call_errors);
             Error::Codec(CodecError::receiving("the result", e, site))
         })
@@ -475,6 +488,7 @@ impl Request {
         let left = |total: Duration| total.saturating_sub(begin.elapsed());
         let policy = retry.unwrap_or(engine.settings.retry);
         let (mut failures, mut resent) = (0, 0);
+        let mut direct = locator.as_ref().and_then(|locator| locator.direct(&target));
         loop {
             // The last attempt takes the arguments, and earlier attempts copy them. A copy shares
             // large binary data instead of copying the data.
@@ -483,6 +497,10 @@ impl Request {
                 true => std::mem::replace(&mut args, Args::new(0, 0)),
                 false => args.clone(),
             };
+            let (via, to) = match &direct {
+                Some((direct, to)) => (direct, to.as_str()),
+                None => (&connection, target.address.as_str()),
+            };
             let exchange = Exchange {
                 idle_timeout,
                 total: total.map(left),
@@ -490,17 +508,14 @@ impl Request {
                 key: target.function.enc_pub.as_ref(),
                 setup: connection.is_for_setup(),
                 cancel: target.function.cancel,
-                ..Exchange::new(
-                    &target.address,
-                    &target.function.method,
-                    target.function.promise,
-                )
+                ..Exchange::new(to, &target.function.method, target.function.promise)
             };
-            let failed = match exchange.run(engine, attempt).await {
+            let failed = match exchange.run(via.engine(), attempt).await {
                 Ok(message) => {
                     return CallResponse {
                         outcome: Ok(message),
                         site: target.site(),
+                        origin: via.reference(),
                     };
                 }
                 // The timeout of this attempt is only the remaining part of the total timeout.
@@ -515,6 +530,12 @@ impl Request {
             // matters here, and an error type with an `other` variant would match every failure.
             let error: Error = failure(failed.clone(), target.site());
             let may_repeat = idempotent || !error.may_have_run();
+            // The path through the server is authoritative: it may work where the direct one fails,
+            // and its errors are those of a client without direct connections.
+            if direct.take().is_some() && (idempotent || may_take_the_server(&error)) {
+                count(&engine.counters.retries);
+                continue;
+            }
             // Look up the service at most once per call. The new provider may lack the method as
             // well, so another lookup could repeat forever.
             if may_repeat && error.is_about_a_stale_address() {
@@ -543,12 +564,20 @@ impl Request {
                 return CallResponse {
                     outcome: Err(failed),
                     site: target.site(),
+                    origin: connection.reference(),
                 };
             };
             crate::runtime::sleep(pause).await;
             count(&engine.counters.retries);
         }
     }
+}
+
+/// Returns whether a call that failed on a direct connection is sent again through the server. It
+/// is, if the method certainly did not run.
+fn may_take_the_server(error: &Error) -> bool {
+    // Arguments that cannot be encoded fail there, too.
+    !error.may_have_run() && !matches!(error, Error::Codec(_))
 }
 
 impl CallResponse {

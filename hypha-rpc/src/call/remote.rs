@@ -104,21 +104,35 @@ pub struct RemoteService {
 pub(crate) type Find =
     Box<dyn Fn(Connection) -> BoxFuture<'static, Result<Description, Error>> + Send + Sync>;
 
+/// Function that returns the direct connection to the client at an address, and the address of
+/// that client on it. Returns `None` while there is no such connection.
+pub(crate) type Direct = Arc<dyn Fn(&str) -> Option<(Connection, String)> + Send + Sync>;
+
 /// Current location of a service. The clones of a [`RemoteService`] and the calls of the service
 /// share the location.
 pub(crate) struct ServiceLocator {
     find: Find,
+    direct: Option<Direct>,
     /// Latest known description of the service. A lookup holds the lock. So other calls wait for
     /// the result of this lookup, and do not start their own lookups.
     newest: Mutex<Arc<Description>>,
 }
 
 impl ServiceLocator {
-    pub(crate) fn new(find: Find, found: Arc<Description>) -> Arc<Self> {
+    fn new(find: Find, direct: Option<Direct>, found: Arc<Description>) -> Arc<Self> {
         Arc::new(ServiceLocator {
             find,
+            direct,
             newest: Mutex::new(found),
         })
+    }
+
+    /// Returns the direct connection to the owner of a method, and the address of the owner on it.
+    pub(crate) fn direct(&self, target: &Target) -> Option<(Connection, String)> {
+        let direct = self.direct.as_ref()?;
+        // Other functions exist only in a session of the connection through the server.
+        let of_service = target.parent.is_none() && target.function.method.starts_with(SERVICES);
+        of_service.then(|| direct(&target.address)).flatten()
     }
 
     /// Looks up the service again after a call of `target` has failed. Returns the new target.
@@ -232,6 +246,11 @@ impl Description {
         }
     }
 
+    /// Returns the address of the provider of a service that the manager found.
+    pub(crate) fn provider(&self) -> Option<&str> {
+        self.id.split_once(':').map(|(provider, _)| provider)
+    }
+
     /// Returns the method with this name. `name` is the key of the method in the map of the
     /// service. If the case of the keys was converted, `name` may also be the original name of the
     /// method.
@@ -260,11 +279,17 @@ impl RemoteService {
         }
     }
 
-    /// Creates a service that was found by the workspace manager.
-    pub(crate) fn found(connection: Connection, find: Find, inner: Arc<Description>) -> Self {
+    /// Creates a service that was found by the workspace manager. Its calls use the direct
+    /// connection to the provider while there is one.
+    pub(crate) fn found(
+        connection: Connection,
+        find: Find,
+        direct: Option<Direct>,
+        inner: Arc<Description>,
+    ) -> Self {
         RemoteService {
             connection: Some(connection),
-            locator: Some(ServiceLocator::new(find, Arc::clone(&inner))),
+            locator: Some(ServiceLocator::new(find, direct, Arc::clone(&inner))),
             inner,
         }
     }

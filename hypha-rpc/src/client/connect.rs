@@ -94,6 +94,8 @@ pub struct ConnectOptions {
     backoff: Option<Backoff>,
     retry_first: bool,
     dial: Option<Arc<dyn Dial>>,
+    #[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
+    rtc: Option<super::RtcOptions>,
 }
 
 impl ConnectOptions {
@@ -117,6 +119,8 @@ impl ConnectOptions {
             backoff: Some(Backoff::default()),
             retry_first: false,
             dial: None,
+            #[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
+            rtc: None,
         }
     }
 
@@ -459,6 +463,48 @@ impl ConnectOptions {
         self
     }
 
+    /// Opens direct connections over WebRTC automatically, in both directions. Default: all calls
+    /// pass through the server.
+    ///
+    /// Registers a signaling service with the id `<client id>-rtc`, so that other clients can open
+    /// connections to this client. A lookup ([`Client::get_service`], [`Client::proxy`]) opens a
+    /// direct connection to the provider of the service, if the provider is a Rust program that has
+    /// this option, too. The calls of the service then use that connection, and all others pass
+    /// through the server. The two programs learn the network addresses of each other.
+    ///
+    /// * A lookup waits at most 3 s for the connection. Until it is open, calls pass through the
+    ///   server.
+    /// * A call that fails on a direct connection is sent again through the server, if the method
+    ///   certainly did not run or the call is [idempotent](crate::Call::idempotent).
+    /// * If the connection is lost, other calls in flight fail with [`Error::Disconnected`], and
+    ///   later ones pass through the server.
+    /// * After a failed attempt or a lost connection, the next call after a pause opens another
+    ///   one. The pause doubles from 5 s to 300 s, with a random factor from 0.5 to 1.5.
+    ///
+    /// Context and permissions of a call are those of the caller's connection to the server. A
+    /// client that may not register services opens connections, but accepts none. For connections
+    /// to programs in other languages, use [`Client::get_rtc_service`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use hypha_rpc::{args, client::RtcOptions};
+    /// # async fn example() -> Result<(), hypha_rpc::Error> {
+    /// let hypha = hypha_rpc::connect("http://localhost:9527")
+    ///     .webrtc(RtcOptions::new())
+    ///     .await?;
+    /// let camera = hypha.get_service("camera").await?;
+    /// let frame: bytes::Bytes = camera.call("snap", args!()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "webrtc")))]
+    pub fn webrtc(mut self, options: super::RtcOptions) -> Self {
+        self.rtc = Some(options);
+        self
+    }
+
     /// Opens the links of this connection with `dial` instead of the server URL. For tests.
     #[doc(hidden)]
     pub fn dial(mut self, dial: impl Dial) -> Self {
@@ -521,11 +567,17 @@ impl ConnectOptions {
         let limit = self.limit();
         let connecting = async {
             let silent = self.silent;
+            #[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
+            let rtc = self.rtc.clone();
             let client = self.open(Arc::clone(&dial)).await?;
             if !silent {
                 let (engine, shared) = (client.engine(), &client.shared);
                 let setup = Client::for_setup(Arc::clone(engine), Arc::clone(shared));
                 setup.announce().await?;
+                #[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
+                if let Some(rtc) = rtc {
+                    setup.answer_automatically(rtc).await?;
+                }
             }
             // Until this point, calls of the program wait, so that the manager knows this client
             // before the calls arrive.
@@ -581,7 +633,14 @@ impl ConnectOptions {
         let (engine, queue) =
             Client::engine_of(identity, self.settings, State::Connecting, services);
         engine.membership.adopt(granted);
-        let shared = Arc::new(Shared::default());
+        #[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
+        let upgrade = self.rtc.map(super::direct::upgrade);
+        #[cfg(not(all(feature = "webrtc", not(target_family = "wasm"))))]
+        let upgrade = None;
+        let shared = Arc::new(Shared {
+            upgrade,
+            ..Shared::default()
+        });
         let restore = (!self.silent).then(|| {
             let (engine, shared) = (Arc::clone(&engine), Arc::clone(&shared));
             let restore = move || -> BoxFuture<'static, _> {

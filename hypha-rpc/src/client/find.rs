@@ -319,6 +319,10 @@ impl<P: Proxy + 'static> IntoFuture for ServiceLookup<P> {
             client.may_encrypt(key.as_ref())?;
             let query = Query { id, config, key };
             let found = Arc::new(client.find(&query).await?);
+            let direct = match (&client.shared.upgrade, found.provider()) {
+                (Some(upgrade), Some(provider)) => Some(upgrade(&client, provider).await),
+                _ => None,
+            };
             let Client { connection, shared } = client;
             let find: Find = Box::new(move |connection| {
                 let (shared, query) = (Arc::clone(&shared), query.clone());
@@ -326,7 +330,7 @@ impl<P: Proxy + 'static> IntoFuture for ServiceLookup<P> {
                 Box::pin(async move { client.find(&query).await })
             });
             Ok(P::from_service(RemoteService::found(
-                connection, find, found,
+                connection, find, direct, found,
             )))
         })
     }
@@ -342,6 +346,18 @@ struct Query {
 }
 
 impl Client {
+    /// Fetches a service through the workspace manager, without opening a direct connection.
+    #[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
+    pub(super) async fn fetch(&self, id: &str) -> Result<RemoteService, Error> {
+        let query = Query {
+            id: id.to_owned(),
+            config: GetServiceConfig::default(),
+            key: None,
+        };
+        let found = Arc::new(self.find(&query).await?);
+        Ok(RemoteService::new(self.connection.clone(), found))
+    }
+
     /// Fetches a service through the workspace manager.
     async fn find(&self, query: &Query) -> Result<Description, Error> {
         let Query { id, config, key } = query;

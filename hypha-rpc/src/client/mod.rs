@@ -10,6 +10,8 @@
 // connection in steps. The two locks in `Shared` are never held across an await.
 
 mod connect;
+#[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
+mod direct;
 mod find;
 mod list;
 mod login;
@@ -22,6 +24,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -40,7 +43,7 @@ pub use register::RegisterService;
 #[cfg_attr(docsrs, doc(cfg(feature = "webrtc")))]
 pub use webrtc::{IceServer, PeerConnection, RtcOptions};
 
-use crate::call::{Call, Description, Proxy, RemoteService, Target, failure, name_handle};
+use crate::call::{Call, Description, Direct, Proxy, RemoteService, Target, failure, name_handle};
 use crate::engine::{Closed, Failure, KeepAlive, QueuedFrame, RedialLoop};
 use crate::error::{CallSite, Error, RejectKind, Rejection, from_wire};
 use crate::runtime::Runtime;
@@ -113,7 +116,13 @@ struct Shared {
     /// Event types to which the client is subscribed. The client subscribes to them again on each
     /// new link.
     subscriptions: Mutex<BTreeSet<String>>,
+    /// Opens direct connections to providers. `None` if all calls pass through the server.
+    upgrade: Option<Upgrade>,
 }
+
+/// Function that opens a direct connection to the provider at an address, and waits for a limited
+/// time until it is open.
+type Upgrade = Box<dyn Fn(&Client, &str) -> BoxFuture<'static, Direct> + Send + Sync>;
 
 /// Methods of the workspace manager. They are the same for all clients of a server.
 #[doc(hidden)]

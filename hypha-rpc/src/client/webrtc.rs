@@ -13,16 +13,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Client, CloseReason, DirectServiceLookup, Identity, Settings, Stats};
-use crate::call::Proxy;
+use crate::call::{Proxy, RemoteService};
 use crate::engine::LinkPeer;
 use crate::error::{ConnectError, ConnectErrorKind, Error, RejectKind, report};
 use crate::runtime::timeout;
-use crate::service::{Engine, IncomingCall, Method, Service, Visibility, refusal};
+use crate::service::{Connection, Engine, IncomingCall, Method, Service, Visibility, refusal};
 use crate::transport::webrtc::{
     ChannelLimits, Description, IceServer as Server, OpenChannel, Pending,
 };
 use crate::workspace::ServiceInfo;
-use hypha_wire::{Args, MemoryCharge, PeerMemory, WireError, random_id, split_address};
+use hypha_wire::{Args, MemoryCharge, PeerMemory, Value, WireError, random_id, split_address};
 use hypha_wire::{valid_client_id, valid_service_name};
 
 /// STUN server of the Python and JavaScript clients.
@@ -39,6 +39,13 @@ const SHARE_OF_CALLER: usize = 4;
 
 /// Connection type in contexts of calls over a data channel.
 const CONNECTION_TYPE: &str = "webrtc";
+
+/// Key in the config of the signaling service. It says that services on its connections behave as
+/// they do through the server, so that other clients may open connections automatically.
+///
+/// The other clients do not set it: on their connections, permissions and contexts differ, large
+/// results are lost, and functions expire (`docs/protocol/06-webrtc.md#s8`).
+const AUTOMATIC: &str = "automatic";
 
 /// Method of the signaling service.
 const OFFER: &str = "offer";
@@ -84,7 +91,8 @@ impl fmt::Debug for IceServer {
     }
 }
 
-/// Options of [`Client::register_rtc_service`] and [`Client::get_rtc_service`].
+/// Options of [`Client::register_rtc_service`], [`Client::get_rtc_service`] and
+/// [`ConnectOptions::webrtc`](super::ConnectOptions::webrtc).
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RtcOptions {
@@ -120,8 +128,8 @@ impl RtcOptions {
         self
     }
 
-    /// Sets the visibility of the signaling service. Default: [`Visibility::Protected`]. Only for
-    /// [`Client::register_rtc_service`].
+    /// Sets the visibility of the signaling service. Default: [`Visibility::Protected`]. Has no
+    /// effect in [`Client::get_rtc_service`].
     ///
     /// Each service that is called over a connection has its own visibility, too.
     pub fn visibility(mut self, visibility: Visibility) -> Self {
@@ -131,7 +139,7 @@ impl RtcOptions {
 
     /// Sets the maximum number of connections that other clients may open at the same time. One
     /// client may open a quarter of them. Further offers are rejected with
-    /// [`RejectKind::Busy`]. Default: 64. Only for [`Client::register_rtc_service`].
+    /// [`RejectKind::Busy`]. Default: 64. Has no effect in [`Client::get_rtc_service`].
     pub fn max_connections(mut self, most: usize) -> Self {
         self.max_connections = most;
         self
@@ -201,6 +209,21 @@ impl PeerConnection {
     /// The errors of [`get_service`](Self::get_service).
     pub async fn proxy<P: Proxy>(&self, id: &str) -> Result<P, Error> {
         Ok(P::from_service(self.get_service(id)?.await?))
+    }
+
+    /// Returns whether the connection is not closed.
+    pub(super) fn is_open(&self) -> bool {
+        !self.client.engine().lifecycle.is_closed()
+    }
+
+    /// Returns the connection, and the address of the peer on it.
+    pub(super) fn route(&self) -> (Connection, String) {
+        (self.client.connection.clone(), self.peer.clone())
+    }
+
+    /// Returns a client that does not keep the connection open.
+    pub(super) fn unowned_client(&self) -> Client {
+        self.client.unowned()
     }
 
     /// Waits until the connection is closed, and returns the reason.
@@ -304,6 +327,7 @@ impl Client {
             .description("Opens direct connections over WebRTC.")
             .visibility(options.visibility)
             .require_context(true)
+            .config(AUTOMATIC, true)
             .method(offer.doc("Answer the offer of a peer connection."));
         self.register_service(service).await
     }
@@ -348,22 +372,62 @@ impl Client {
     ) -> Result<PeerConnection, Error> {
         let id = id.into();
         let limit = options.timeout;
-        let opened = match timeout(limit, self.open_peer_connection(&id, &options)).await {
-            Ok(opened) => opened,
-            Err(_) => Err(unopened(format!("it was not open within {limit:?}")).into()),
+        let opening = async {
+            let signaling = self.fetch(&id).await?;
+            self.open_peer_connection(&signaling, &options).await
         };
-        opened.map_err(|error| match error {
-            Error::Connect(error) => error.with_peer(&id).into(),
-            other => other,
-        })
+        named(timeout(limit, opening).await, &id, limit)
+    }
+
+    /// Registers the signaling service of a client that opens and accepts direct connections
+    /// automatically. A rejection is not an error: a client that may not register services still
+    /// opens connections.
+    pub(super) async fn answer_automatically(&self, options: RtcOptions) -> Result<(), Error> {
+        let id = signaling_id(&self.client_id());
+        match self.register_rtc_service(id, options).await {
+            Err(Error::Rejected(refusal)) => {
+                tracing::warn!("this client cannot accept direct connections: {refusal}");
+                Ok(())
+            }
+            outcome => outcome.map(drop),
+        }
+    }
+
+    /// Opens a connection to the client at `provider`. Returns `None` if that client does not
+    /// accept automatic connections.
+    pub(super) async fn open_automatically(
+        &self,
+        provider: &str,
+        options: RtcOptions,
+    ) -> Result<Option<PeerConnection>, Error> {
+        let Some((_, client_id)) = split_address(provider) else {
+            return Ok(None);
+        };
+        let id = format!("{provider}:{}", signaling_id(client_id));
+        let limit = options.timeout;
+        let opening = async {
+            let signaling = match self.fetch(&id).await {
+                Err(Error::Rejected(refusal)) => {
+                    tracing::debug!("{provider} accepts no direct connections: {refusal}");
+                    return Ok(None);
+                }
+                fetched => fetched?,
+            };
+            let config = signaling.get("config");
+            if config.and_then(|config| config.get(AUTOMATIC)) != Some(&Value::from(true)) {
+                return Ok(None);
+            }
+            let opened = self.open_peer_connection(&signaling, &options).await;
+            opened.map(Some)
+        };
+        named(timeout(limit, opening).await, &id, limit)
     }
 
     async fn open_peer_connection(
         &self,
-        id: &str,
+        signaling: &RemoteService,
         options: &RtcOptions,
     ) -> Result<PeerConnection, Error> {
-        let signaling = self.get_service(id).await?;
         let label = random_id();
         let servers = options.servers();
         let (pending, channel, offer) = Pending::offer(&label, &servers).await?;
@@ -395,6 +459,24 @@ impl Client {
             peer,
         })
     }
+}
+
+/// Returns the id of the signaling service of a client that accepts connections automatically.
+fn signaling_id(client_id: &str) -> String {
+    format!("{client_id}-rtc")
+}
+
+/// Converts the outcome of an attempt to open a connection through the signaling service `id`.
+fn named<T>(
+    outcome: Result<Result<T, Error>, impl Sized>,
+    id: &str,
+    limit: Duration,
+) -> Result<T, Error> {
+    let late = |_| Err(unopened(format!("it was not open within {limit:?}")).into());
+    outcome.unwrap_or_else(late).map_err(|error| match error {
+        Error::Connect(error) => error.with_peer(id).into(),
+        other => other,
+    })
 }
 
 fn unopened(detail: String) -> ConnectError {
@@ -648,10 +730,37 @@ async fn serve(
 }
 
 #[cfg(test)]
+impl PeerConnection {
+    /// Creates a connection over the link of a client.
+    pub(super) fn over(client: Client, peer: &str) -> Self {
+        PeerConnection {
+            client,
+            peer: peer.to_owned(),
+        }
+    }
+
+    /// Serves the other end of such a link, with the services of `host`. The caller is `ws/caller`.
+    pub(super) fn served(link: crate::transport::memory::MemoryLink, host: &Client) -> Client {
+        let caller = LinkPeer {
+            address: "ws/caller".into(),
+            workspace: "ws".into(),
+            user: Default::default(),
+        };
+        let limits = ChannelLimits {
+            message: 64 << 10,
+            chunk: 60 << 10,
+        };
+        let settings = channel_settings(host.engine(), limits, caller, None);
+        let shared = Some(host.engine());
+        Client::sharing(Box::new(link), identity("ws", "channel"), settings, shared)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use bytes::Bytes;
     use futures_util::{SinkExt, StreamExt};
-    use hypha_wire::{Map, Message, PromiseKind, Stamp, Value, to_vec};
+    use hypha_wire::{Map, Message, PromiseKind, Stamp, to_vec};
 
     use super::*;
     use crate::args;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use hypha_wire::{Args, Message};
+use hypha_wire::{Args, ConnectionRef, Message};
 use serde::Serialize;
 
 use super::Failure;
@@ -83,6 +83,8 @@ pub struct CallResponse {
     /// The method that was called, and the peer that responded. After a retry, this peer may differ
     /// from the peer of the first attempt.
     pub(crate) site: CallSite,
+    /// Connection on which the response arrived. The functions in the result use it.
+    pub(crate) origin: Arc<dyn ConnectionRef>,
 }
 
 impl fmt::Debug for CallResponse {

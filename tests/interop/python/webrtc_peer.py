@@ -1,4 +1,5 @@
-"""Calls the Rust client over WebRTC (`--call`), attacks it (`--attack`), or offers a service to it.
+"""Calls the Rust client over WebRTC (`--call`, `--automatic`), attacks it (`--attack`), or offers a
+service to it.
 
 Prints `DONE <observations>` in JSON, or `READY <id of the signaling service>`.
 """
@@ -14,6 +15,7 @@ from hypha_rpc import get_rtc_service, register_rtc_service
 # There is no network in tests, and an empty list means the default server.
 CONFIG = {"ice_servers": [{"urls": "stun:127.0.0.1:1"}]}
 LARGE = 1 << 20
+SIZES = (1, 60_000, 200_000, LARGE)
 
 
 async def call(server):
@@ -33,12 +35,39 @@ async def call(server):
     except Exception as error:  # pylint: disable=broad-except
         seen["refuse"] = "refused on purpose" in str(error)
     seen["sizes"] = []
-    for size in (1, 60_000, 200_000, LARGE):
+    for size in SIZES:
         data = bytes(size)
         if await direct.echo(data) == data:
             seen["sizes"].append(size)
     await connection.disconnect()
     return seen
+
+
+def caller(context=None):
+    """Return the address and the workspace of the caller."""
+    return [context["from"], context["ws"]]
+
+
+async def automatic(server):
+    """Call a service over a connection that `get_service` opens. Offer a service."""
+    rtc = {**CONFIG, "long_message_chunk_size": 128 * 1024, "method_timeout": 60}
+    direct = await server.get_service("auto-host:direct", {"webrtc": True, "webrtc_config": rtc})
+    seen = {"caller": await direct.caller(), "direct": direct._webrtc, "sizes": []}
+    for size in SIZES:
+        data = bytes(size)
+        if await direct.echo(data) == data:
+            seen["sizes"].append(size)
+    peer.say("DONE " + json.dumps(seen))
+    service = await server.register_service(
+        {
+            "id": "python",
+            "config": {"visibility": "protected", "require_context": True},
+            "caller": caller,
+            "echo": lambda data, context=None: data,
+        }
+    )
+    peer.say("READY " + service["id"])
+    await asyncio.Event().wait()
 
 
 async def offered(server, channels, change=lambda sdp: sdp):
@@ -107,8 +136,13 @@ async def tell(listener):
 async def main():
     parser = peer.arguments(__doc__)
     parser.add_argument("--call", action="store_true")
+    parser.add_argument("--automatic", action="store_true")
     parser.add_argument("--attack", action="store_true")
     options = parser.parse_args()
+    if options.automatic:
+        config = {"visibility": "protected", "require_context": True, **CONFIG}
+        await automatic(await peer.connect(options, webrtc=True, webrtc_config=config))
+        return
     server = await peer.connect(options)
     if options.call:
         peer.say("DONE " + json.dumps(await call(server)))
