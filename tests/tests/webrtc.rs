@@ -769,29 +769,75 @@ fn bad_offers_are_refused() {
     });
 }
 
+/// Maximum growth of the memory of this process during an attack, in bytes. The attacks send more
+/// than that, or make the other side send it.
+const MEMORY: usize = 128 << 20;
+
+/// Returns the memory that this process uses, in bytes.
+fn resident() -> Result<usize> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let size = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    Ok(size.context("no VmRSS")?.parse::<usize>()? << 10)
+}
+
+/// Runs an attack of the Python peer on the host of `pair`, and returns the observations of the
+/// peer. Meanwhile, each call of another client must end in time, and the memory must be bounded.
+async fn attack(url: &str, pair: &Pair, name: &str) -> Result<serde_json::Value> {
+    let token = pair.caller.manager().await?.generate_token(None).await?;
+    let process = python(url, &pair.host.workspace(), &token, &[name])?;
+    let attack = said(&process, "DONE ");
+    tokio::pin!(attack);
+    let (before, mut most) = (resident()?, 0);
+    let seen = loop {
+        let call = pair
+            .direct
+            .echo(Bytes::from_static(b"x"))
+            .timeout(Duration::from_secs(10));
+        tokio::select! {
+            seen = &mut attack => break seen?,
+            echoed = call.into_future() => ensure!(echoed? == "x"),
+        }
+        most = most.max(resident()?);
+    };
+    let growth = most.saturating_sub(before);
+    println!("{name}: {growth} bytes");
+    ensure!(growth < MEMORY, "the memory grew by {growth} bytes");
+    exercise(&pair.direct).await?;
+    Ok(serde_json::from_str(&seen)?)
+}
+
+#[test]
+fn messages_larger_than_the_maximum_use_bounded_memory() {
+    run(Kind::Ours, &[Language::Python], async |server| {
+        let pair = pair(&server.url).await?;
+        let seen = attack(&server.url, &pair, "--oversize").await?;
+        // A message that fits into the receive window is dropped. A larger one fills the window, so
+        // that nothing behind it arrives.
+        ensure!(seen == json!(["works", "fails"]), "{seen}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_peer_that_acknowledges_nothing_uses_bounded_memory() {
+    run(Kind::Ours, &[Language::Python], async |server| {
+        let pair = pair(&server.url).await?;
+        let seen = attack(&server.url, &pair, "--stop-acknowledging").await?;
+        // The host drops such a peer after 60 to 120 s, for which this test does not wait.
+        ensure!(seen == 0, "{seen}");
+        Ok(())
+    });
+}
+
 #[test]
 fn attacks_disturb_no_other_connection() {
     run(Kind::Ours, &[Language::Python], async |server| {
         let pair = pair(&server.url).await?;
-        let token = pair.caller.manager().await?.generate_token(None).await?;
-        let workspace = pair.host.workspace();
-        let process = python(&server.url, &workspace, &token, &["--attack"])?;
-        let attack = said(&process, "DONE ");
-        tokio::pin!(attack);
-        let seen = loop {
-            let call = pair
-                .direct
-                .echo(Bytes::from_static(b"x"))
-                .timeout(Duration::from_secs(10));
-            tokio::select! {
-                seen = &mut attack => break seen?,
-                echoed = call.into_future() => ensure!(echoed? == "x"),
-            }
-        };
-        let seen: serde_json::Value = serde_json::from_str(&seen)?;
+        let seen = attack(&server.url, &pair, "--attack").await?;
         // One client may have 16 connections. The attacker has one, and 20 more are offered.
         let expected = json!({"channels": "closed", "garbage": "open", "refused": 5});
         ensure!(seen == expected, "{seen}");
-        exercise(&pair.direct).await
+        Ok(())
     });
 }

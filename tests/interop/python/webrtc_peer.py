@@ -123,6 +123,37 @@ async def attack(server):
     return seen
 
 
+async def oversize(server):
+    """Send messages larger than the announced maximum, and return the observations."""
+    seen = []
+    for size in (300_000, 64 << 20):
+        connection = await get_rtc_service(server, "rtc", {**CONFIG, "method_timeout": 5})
+        direct = await connection.get_service("direct")
+        connection.rpc._connection._data_channel.send(bytes(size))
+        try:
+            await asyncio.wait_for(direct.echo(b"x"), 10)
+            seen.append("works")
+        except Exception:  # pylint: disable=broad-except
+            seen.append("fails")
+        await connection.close()
+    return seen
+
+
+async def stop_acknowledging(server):
+    """Request large results and acknowledge nothing. Return the number of results."""
+    connection = await get_rtc_service(server, "rtc", {**CONFIG, "method_timeout": 300})
+    direct = await connection.get_service("direct")
+
+    async def ignore():
+        """Send no acknowledgment."""
+
+    connection.sctp._send_sack = ignore
+    calls = [asyncio.ensure_future(direct.echo(bytes(200_000))) for _ in range(40)]
+    done, _ = await asyncio.wait(calls, timeout=15)
+    await connection.close()
+    return len(done)
+
+
 def refuse():
     """Fail."""
     raise ValueError("refused on purpose")
@@ -138,6 +169,8 @@ async def main():
     parser.add_argument("--call", action="store_true")
     parser.add_argument("--automatic", action="store_true")
     parser.add_argument("--attack", action="store_true")
+    parser.add_argument("--oversize", action="store_true")
+    parser.add_argument("--stop-acknowledging", action="store_true")
     options = parser.parse_args()
     if options.automatic:
         config = {"visibility": "protected", "require_context": True, **CONFIG}
@@ -147,9 +180,14 @@ async def main():
     if options.call:
         peer.say("DONE " + json.dumps(await call(server)))
         return
-    if options.attack:
-        peer.say("DONE " + json.dumps(await attack(server)))
-        return
+    for chosen, run in (
+        (options.attack, attack),
+        (options.oversize, oversize),
+        (options.stop_acknowledging, stop_acknowledging),
+    ):
+        if chosen:
+            peer.say("DONE " + json.dumps(await run(server)))
+            return
     await server.register_service(
         {
             "id": "python",

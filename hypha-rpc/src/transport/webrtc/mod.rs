@@ -13,7 +13,7 @@ mod sdp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ::webrtc::data_channel::{DataChannel as RtcDataChannel, DataChannelEvent};
@@ -33,7 +33,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 use super::data_channel::{DataChannel, DataChannelLink};
 use super::{BoxLink, LinkError};
 use crate::error::{ConnectError, ConnectErrorKind};
-use crate::runtime::timeout;
+use crate::runtime::{Instant, timeout};
 use sdp::{MAX_RECEIVED, RemoteDescription};
 
 /// Maximum time to gather candidates. Then the description contains those that were found. The same
@@ -49,7 +49,8 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// of the library (1 MiB), so that the network never waits for this program.
 const SEND_BUFFER: usize = 2 << 20;
 
-/// Time without an acknowledgment after which a full channel is closed.
+/// Time without an acknowledgment after which a channel is closed, if bytes were outstanding all the
+/// time. The library gives up after about a minute, but keeps the channel.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Maximum time to send the buffered messages of a channel before it is closed.
@@ -300,6 +301,7 @@ impl Peer {
             channel,
             peer: self,
             reader: Mutex::new(()),
+            progress: Progress::new(),
         });
         loop {
             let event = tokio::select! {
@@ -352,29 +354,102 @@ struct Channel {
     peer: Arc<Peer>,
     /// Held while a message is awaited. The library has one receiver of events for each channel.
     reader: Mutex<()>,
+    progress: Progress,
+}
+
+impl Channel {
+    /// Waits until the peer acknowledges nothing anymore.
+    async fn stalled(&self) -> LinkError {
+        loop {
+            let due = self.progress.next_check();
+            let left = due.saturating_duration_since(Instant::now());
+            crate::runtime::sleep(left).await;
+            // The other futures report an error.
+            let outstanding = self.channel.outstanding_bytes().await.unwrap_or_default();
+            if self.progress.is_stalled(due, outstanding) {
+                break;
+            }
+        }
+        LinkError::new(format!(
+            "the peer acknowledged nothing for {STALL_TIMEOUT:?}"
+        ))
+    }
+}
+
+/// Acknowledgments of a peer.
+struct Progress {
+    /// Number of bytes that were passed to the library.
+    sent: AtomicUsize,
+    last: parking_lot::Mutex<Check>,
+}
+
+/// State of a channel when it was checked.
+struct Check {
+    at: Instant,
+    /// Number of bytes that the peer had acknowledged.
+    acknowledged: usize,
+    /// Whether other bytes waited for an acknowledgment.
+    waits: bool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Progress {
+            sent: AtomicUsize::new(0),
+            last: parking_lot::Mutex::new(Check {
+                at: Instant::now(),
+                acknowledged: 0,
+                waits: false,
+            }),
+        }
+    }
+
+    /// Returns the time of the next check.
+    fn next_check(&self) -> Instant {
+        self.last.lock().at + STALL_TIMEOUT
+    }
+
+    /// Makes the check that is due at `due`. Returns whether the peer acknowledged nothing since the
+    /// last check, although bytes were outstanding all the time.
+    fn is_stalled(&self, due: Instant, outstanding: usize) -> bool {
+        let sent = self.sent.load(Ordering::Relaxed);
+        let acknowledged = sent.saturating_sub(outstanding);
+        let mut last = self.last.lock();
+        if last.at + STALL_TIMEOUT != due {
+            // Another task has made this check.
+            return false;
+        }
+        let waits = outstanding > 0;
+        if last.waits && waits && acknowledged <= last.acknowledged {
+            return true;
+        }
+        *last = Check {
+            at: Instant::now(),
+            acknowledged,
+            waits,
+        };
+        false
+    }
 }
 
 impl DataChannel for Channel {
     fn send(self: Arc<Self>, message: Bytes) -> BoxFuture<'static, Result<(), LinkError>> {
         Box::pin(async move {
             let lost = |e| LinkError::new("the data channel is closed").with_source(e);
-            let stalled = tokio::select! {
-                writable = timeout(STALL_TIMEOUT, self.channel.writable()) => writable,
+            tokio::select! {
+                writable = self.channel.writable() => writable.map_err(lost)?,
                 ended = self.peer.ended() => return Err(ended),
-            };
-            stalled
-                .map_err(|_| {
-                    LinkError::new(format!(
-                        "the peer acknowledged nothing for {STALL_TIMEOUT:?}"
-                    ))
-                })?
-                .map_err(lost)?;
+                stalled = self.stalled() => return Err(stalled),
+            }
             // The library takes the buffer. A message from the queue is usually the only reference
             // to its bytes, and then needs no copy.
             let message = message
                 .try_into_mut()
                 .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-            self.channel.send(message).await.map_err(lost)
+            let size = message.len();
+            self.channel.send(message).await.map_err(lost)?;
+            self.progress.sent.fetch_add(size, Ordering::Relaxed);
+            Ok(())
         })
     }
 
@@ -386,6 +461,7 @@ impl DataChannel for Channel {
                     biased;
                     event = self.channel.poll() => event,
                     ended = self.peer.ended() => return Some(Err(ended)),
+                    stalled = self.stalled() => return Some(Err(stalled)),
                 };
                 match event {
                     // Other clients ignore text, too.
@@ -535,7 +611,68 @@ fn failed(detail: &'static str) -> impl Fn(::webrtc::error::Error) -> ConnectErr
 
 #[cfg(test)]
 mod tests {
+    use futures_util::{SinkExt, StreamExt};
+
+    use super::super::Frame;
     use super::*;
+
+    /// Measures a channel without RPC. `docs/performance.md` names the command.
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "a measurement, not a test"]
+    async fn throughput_of_a_channel() {
+        const SIZE: usize = 256 << 10;
+        const MESSAGES: usize = 2000;
+        let (offering, channel, offer) = Pending::offer("label", &[]).await.unwrap();
+        let (answering, limits, answer) = Pending::answer(&offer, &[]).await.unwrap();
+        let (sender, receiver) = tokio::join!(
+            offering.accepted(channel, "label".into(), &answer),
+            answering.accept(limits)
+        );
+        let (mut sender, mut receiver) = (sender.unwrap().link, receiver.unwrap().link);
+        let begin = Instant::now();
+        let sending = tokio::spawn(async move {
+            for _ in 0..MESSAGES {
+                let message = Bytes::from(vec![7; SIZE]);
+                sender.send(Frame::Binary(message)).await.unwrap();
+            }
+            sender
+        });
+        for _ in 0..MESSAGES {
+            let Some(Ok(Frame::Binary(message))) = receiver.next().await else {
+                panic!("the channel has ended");
+            };
+            assert_eq!(message.len(), SIZE);
+        }
+        let seconds = begin.elapsed().as_secs_f64();
+        println!("{:.0} MB/s", (MESSAGES * SIZE >> 20) as f64 / seconds);
+        drop(sending);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_acknowledges_nothing_is_lost() {
+        let progress = Progress::new();
+        let check = async |outstanding| {
+            let due = progress.next_check();
+            tokio::time::sleep_until(due).await;
+            progress.is_stalled(due, outstanding)
+        };
+        // Nothing was sent.
+        assert!(!check(0).await);
+        assert!(!check(0).await);
+        // Bytes were sent just before the check.
+        progress.sent.store(1000, Ordering::Relaxed);
+        assert!(!check(1000).await);
+        // Some bytes were acknowledged since the last check, and more were sent.
+        assert!(!check(999).await);
+        progress.sent.store(5000, Ordering::Relaxed);
+        assert!(!check(4998).await);
+        // A check that another task has made has no effect.
+        let due = progress.next_check();
+        assert!(!progress.is_stalled(due - STALL_TIMEOUT, 4998));
+        assert_eq!(progress.next_check(), due);
+        progress.sent.store(6000, Ordering::Relaxed);
+        assert!(check(5998).await);
+    }
 
     #[tokio::test]
     async fn names_of_ice_servers_are_resolved() {
