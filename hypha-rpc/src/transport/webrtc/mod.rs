@@ -644,7 +644,7 @@ mod tests {
             assert_eq!(message.len(), SIZE);
         }
         let seconds = begin.elapsed().as_secs_f64();
-        println!("{:.0} MB/s", (MESSAGES * SIZE >> 20) as f64 / seconds);
+        println!("{:.0} MB/s", ((MESSAGES * SIZE) >> 20) as f64 / seconds);
         drop(sending);
     }
 
