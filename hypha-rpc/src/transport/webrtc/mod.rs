@@ -49,8 +49,8 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// of the library (1 MiB), so that the network never waits for this program.
 const SEND_BUFFER: usize = 2 << 20;
 
-/// Time without an acknowledgment after which a channel is closed, if bytes were outstanding all the
-/// time. The library gives up after about a minute, but keeps the channel.
+/// Time without an acknowledgment after which a channel is closed, if bytes were outstanding all
+/// the time. The library gives up after about a minute, but keeps the channel.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Maximum time to send the buffered messages of a channel before it is closed.
@@ -409,8 +409,8 @@ impl Progress {
         self.last.lock().at + STALL_TIMEOUT
     }
 
-    /// Makes the check that is due at `due`. Returns whether the peer acknowledged nothing since the
-    /// last check, although bytes were outstanding all the time.
+    /// Makes the check that is due at `due`. Returns whether the peer acknowledged nothing since
+    /// the last check, although bytes were outstanding all the time.
     fn is_stalled(&self, due: Instant, outstanding: usize) -> bool {
         let sent = self.sent.load(Ordering::Relaxed);
         let acknowledged = sent.saturating_sub(outstanding);
