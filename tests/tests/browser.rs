@@ -36,7 +36,7 @@ const HTTP: [&str; 2] = ["--transport", "http"];
 /// Package and profile of the page of the microscope.
 const MICROSCOPE_PAGE: (&str, &str) = ("hypha-rpc-microscope-page", "page");
 /// Maximum sizes of its module, in bytes: as it is, and compressed with gzip.
-const MODULE_MAX: (usize, usize) = (900_000, 360_000);
+const MODULE_MAX: (usize, usize) = (950_000, 385_000);
 
 fn call(client: Language, host: &Host, url: &str, options: &[&str]) -> Result<()> {
     let mut skipped = Vec::new();

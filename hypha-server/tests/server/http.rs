@@ -621,7 +621,7 @@ async fn a_method_that_is_not_allowed_is_named_with_the_allowed_ones() -> Result
 
 #[tokio::test]
 async fn a_response_names_the_end_of_its_connection() -> Result<()> {
-    let server = server_with(|limits| limits.frame_bytes = 4096).await?;
+    let server = server_with(|limits| limits.frame_bytes = 16 * 1024).await?;
     let (_host, url) = host(&server, Visibility::Public).await?;
     let desk = format!("{url}/desk");
     let rpc = format!("{}/rpc", server.url());

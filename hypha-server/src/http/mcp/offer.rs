@@ -167,12 +167,19 @@ impl Offer {
             "prompts_count": self.prompts.len(),
         });
         if !self.excluded.is_empty() {
-            let count = self.excluded.len();
             let excluded = self.excluded.iter();
+            let without = excluded.clone().filter(|(_, reason)| reason == NO_SCHEMA);
+            let without = without.count();
+            let others = self.excluded.len() - without;
+            let warnings = [
+                (without, "without a schema"),
+                (others, "that JSON cannot call"),
+            ];
+            let warnings = warnings.into_iter().filter(|(count, _)| *count > 0);
+            let warnings =
+                warnings.map(|(count, kind)| json!(format!("Excluded {count} functions {kind}")));
+            summary["warnings"] = warnings.collect();
             let excluded = excluded.map(|(name, reason)| json!({"name": name, "reason": reason}));
-            summary["warnings"] = json!([format!(
-                "Excluded {count} functions without a schema that JSON can represent"
-            )]);
             summary["excluded_functions"] = excluded.collect();
         }
         (capabilities, summary)
@@ -279,8 +286,7 @@ impl Offer {
                     self.tools.insert(name, Callable { tool, method: path });
                 }
                 Err(NoTool::NoSchema) => {
-                    let reason = "the function has no schema".to_owned();
-                    self.excluded.push((name, reason));
+                    self.excluded.push((name, NO_SCHEMA.to_owned()));
                 }
                 Err(NoTool::NotJson(reason)) => self.excluded.push((name, reason)),
             }
@@ -344,6 +350,9 @@ impl Offer {
         });
     }
 }
+
+/// The reason of [`NoTool::NoSchema`], as the gateway reports it.
+const NO_SCHEMA: &str = "the function has no schema";
 
 /// Reason why a method is not a tool.
 enum NoTool {

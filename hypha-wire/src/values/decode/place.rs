@@ -32,10 +32,11 @@ pub(super) enum Step {
 
 impl<'de> Decoder<'de> {
     /// Enters a map whose entries come next.
+    #[inline]
     pub(super) fn enter_map(&mut self, len: usize, pairs: bool) {
-        let (map, len) = (self.pos, u32::try_from(len).unwrap_or(u32::MAX));
-        if let Some(trail) = &mut self.trail {
-            trail.push(Step::Member {
+        if self.trail.is_some() {
+            let (map, len) = (self.pos, u32::try_from(len).unwrap_or(u32::MAX));
+            self.enter_step(Step::Member {
                 map,
                 searched: if pairs { 0 } else { len.min(MAX_BESIDE) },
                 key: None,
@@ -43,17 +44,37 @@ impl<'de> Decoder<'de> {
         }
     }
 
+    #[inline]
     pub(super) fn enter_list(&mut self) {
-        if let Some(trail) = &mut self.trail {
-            trail.push(Step::Index {
+        if self.trail.is_some() {
+            self.enter_step(Step::Index {
                 index: 0,
                 recorded: buffered::recorded(),
             });
         }
     }
 
+    /// Adds a step. Most values have no trail, and each type has its own copy of the callers, so
+    /// the functions of the trail are kept apart from them.
+    #[cold]
+    #[inline(never)]
+    fn enter_step(&mut self, step: Step) {
+        if let Some(trail) = &mut self.trail {
+            trail.push(step);
+        }
+    }
+
     /// Leaves the innermost list or map.
+    #[inline]
     pub(super) fn leave_items(&mut self) {
+        if self.trail.is_some() {
+            self.leave_step();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leave_step(&mut self) {
         if let Some(trail) = &mut self.trail {
             trail.pop();
         }
@@ -61,23 +82,37 @@ impl<'de> Decoder<'de> {
 
     #[inline]
     pub(super) fn at_index(&mut self, next: usize) {
-        if let Some(trail) = &mut self.trail {
-            if let Some(Step::Index { index, recorded }) = trail.last_mut() {
-                *index = next;
-                if !self.is_inside_buffer {
-                    // serde has accepted the previous item.
-                    buffered::forget_after(*recorded);
-                }
+        if self.trail.is_some() {
+            self.move_to_index(next);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn move_to_index(&mut self, next: usize) {
+        let last = self.trail.as_mut().and_then(|trail| trail.last_mut());
+        if let Some(Step::Index { index, recorded }) = last {
+            *index = next;
+            if !self.is_inside_buffer {
+                // serde has accepted the previous item.
+                buffered::forget_after(*recorded);
             }
         }
     }
 
     #[inline]
     pub(super) fn at_key(&mut self, position: usize) {
-        if let Some(trail) = &mut self.trail {
-            if let Some(Step::Member { key, .. }) = trail.last_mut() {
-                *key = Some(position);
-            }
+        if self.trail.is_some() {
+            self.move_to_key(position);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn move_to_key(&mut self, position: usize) {
+        let last = self.trail.as_mut().and_then(|trail| trail.last_mut());
+        if let Some(Step::Member { key, .. }) = last {
+            *key = Some(position);
         }
     }
 
