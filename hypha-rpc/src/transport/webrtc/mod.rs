@@ -616,7 +616,7 @@ mod tests {
     use super::super::Frame;
     use super::*;
 
-    /// Measures a channel without RPC. `docs/performance.md` names the command.
+    /// Measures a channel without RPC, between two ends in this process.
     #[tokio::test(flavor = "multi_thread")]
     #[ignore = "a measurement, not a test"]
     async fn throughput_of_a_channel() {
