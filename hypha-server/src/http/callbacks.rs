@@ -226,11 +226,13 @@ pub(super) async fn run(
         .boxed())
 }
 
+/// A call, and the memory of its request.
+type RunningCall = (BoxFuture<'static, Result<RawValue, Error>>, Box<dyn Send>);
+
 /// A call that may call functions.
 struct Running {
     calls: mpsc::Receiver<Part>,
-    /// The call, and the memory of its request.
-    call: Option<(BoxFuture<'static, Result<RawValue, Error>>, Box<dyn Send>)>,
+    call: Option<RunningCall>,
     /// The items of the result, if it is a stream.
     items: Option<RemoteStream<RawValue>>,
     /// The last part. It follows the calls that have arrived before it.
