@@ -229,8 +229,8 @@ pub(crate) struct Decoder<'de> {
     place: usize,
     /// Path of the value that is being decoded, if the module `buffered` records places.
     trail: Option<Vec<Step>>,
-    /// Whether serde puts an outer value into a buffer. The decoder sets this field only if there is
-    /// a trail.
+    /// Whether serde puts an outer value into a buffer. The decoder sets this field only if there
+    /// is a trail.
     is_inside_buffer: bool,
     /// Whether a value was decoded without knowledge of its type.
     is_buffered: bool,
