@@ -423,7 +423,7 @@ async fn the_service_is_described_to_peers() {
     assert_eq!(schema("workspace")["parameters"]["properties"], json!({}));
     assert_eq!(
         schema("double")["parameters"]["properties"]["data"],
-        json!({"type": "string", "format": "binary"})
+        json!({"type": "string", "format": "binary", "x-hypha-type": "bytes"})
     );
     // The schema omits defaults that JSON cannot represent.
     assert_eq!(
@@ -431,8 +431,8 @@ async fn the_service_is_described_to_peers() {
         json!({
             "type": "object",
             "properties": {
-                "data": {"type": "string", "format": "binary"},
-                "end": {"type": "string", "format": "binary"},
+                "data": {"type": "string", "format": "binary", "x-hypha-type": "bytes"},
+                "end": {"type": "string", "format": "binary", "x-hypha-type": "bytes"},
             },
             "required": ["data"],
         })
@@ -440,7 +440,7 @@ async fn the_service_is_described_to_peers() {
     assert_eq!(
         schema("joined")["parameters"]["properties"],
         json!({
-            "data": {"anyOf": [{"type": "string", "format": "binary"}, {"type": "null"}],
+            "data": {"anyOf": [{"type": "string", "format": "binary", "x-hypha-type": "bytes"}, {"type": "null"}],
                 "default": null},
             "between": {"type": "string", "default": "-"},
             "limit": {"type": "number"},
@@ -696,7 +696,7 @@ fn only_results_with_a_schema_are_described() {
         assert_eq!(items(method), json!({}), "{method}");
     }
 
-    let binary = json!({"type": "string", "format": "binary"});
+    let binary = json!({"type": "string", "format": "binary", "x-hypha-type": "bytes"});
     assert_eq!(returns("bytes"), Some(binary.clone()));
     assert_eq!(returns("bytes_or_error"), Some(binary.clone()));
     assert_eq!(

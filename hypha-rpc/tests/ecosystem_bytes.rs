@@ -155,7 +155,7 @@ fn bytes_are_described_as_binary_data() {
         let function = schema.get(method).and_then(|m| m.get("function"));
         function.expect("is there").to_json()
     };
-    let binary = json!({"type": "string", "format": "binary"});
+    let binary = json!({"type": "string", "format": "binary", "x-hypha-type": "bytes"});
     let properties = |method: &str| schema(method)["parameters"]["properties"].clone();
     assert_eq!(properties("echo"), json!({"data": binary}));
     assert_eq!(properties("echo"), properties("same"));

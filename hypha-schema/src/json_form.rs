@@ -101,15 +101,8 @@ fn to_json_form(schema: &mut Map<String, Json>) {
     let (form, text) = match schema.get(keys::SCHEMA_KIND).and_then(Json::as_str) {
         Some("ndarray") => array(&Elements::of(schema)),
         Some("file") => (bytes(), "A file, as the list of its bytes.".to_owned()),
-        Some(_) => return,
-        None if schema.get("type").is_some_and(|kind| kind == "string")
-            && schema
-                .get("format")
-                .is_some_and(|format| format == "binary") =>
-        {
-            (bytes(), "Bytes, as a list of numbers.".to_owned())
-        }
-        None => return,
+        Some("bytes") => (bytes(), "Bytes, as a list of numbers.".to_owned()),
+        _ => return,
     };
     let default = schema.shift_remove("default");
     schema.retain(|key, _| key == "description" || key.starts_with("x-hypha-"));

@@ -232,6 +232,7 @@ impl Types {
                 }
             }
             "object" => Type::Object,
+            "bytes" => Type::Bytes,
             "file" => Type::File,
             "error" => Type::Failure,
             "timestamp" => Type::Timestamp,

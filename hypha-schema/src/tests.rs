@@ -195,6 +195,10 @@ fn arguments_that_json_cannot_represent_are_found_behind_references() {
     assert_eq!(reason, wanted);
     let without = crate::json_parameters(&function(stream, false)).unwrap();
     assert_eq!(without["properties"], json!({"n": {}}));
+    // The schema of bytes in Python. Such services accept texts.
+    let text = json!({"type": "string", "format": "binary"});
+    let kept = crate::json_parameters(&function(text.clone(), true)).unwrap();
+    assert_eq!(kept["$defs"]["B"]["items"], text);
     let file = crate::json_parameters(&function(json!({"x-hypha-type": "file"}), true)).unwrap();
     assert_eq!(file["$defs"]["B"]["items"]["type"], "array");
     assert_eq!(crate::json_parameters(&json!({})), Ok(Map::new()));

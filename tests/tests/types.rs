@@ -131,8 +131,12 @@ impl Table<'_> {
         self.check("Vec<u8>", vec![1u8, 2]).await?;
         self.check("Binary", Binary::from(b"abc")).await?;
         let bytes = bytes::Bytes::from_static(b"abc");
-        self.check_described("bytes::Bytes", bytes, "string, format: binary")
-            .await?;
+        self.check_described(
+            "bytes::Bytes",
+            bytes,
+            "string, format: binary, x-hypha-type: bytes",
+        )
+        .await?;
         self.check("NdArray", NdArray::from(vec![1u16, 2])).await?;
         self.check("Array<u16, 2>", Array::from_vec([1, 2], vec![1u16, 2])?)
             .await?;

@@ -190,6 +190,9 @@ fn http_client() -> Result<reqwest::Client> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -214,6 +217,60 @@ mod tests {
         let python = parse("client_requests_total 7.0\nwebsocket_connections 1.0\n");
         let found = rates(&python, &python, Duration::from_secs(1));
         assert_eq!(found.to_string(), "1 connections, 0.0 messages/s");
+    }
+
+    /// Starts a server that answers each request with the next page, and returns its URL.
+    async fn serve(pages: &'static [(&'static str, &'static str)]) -> Result<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        tokio::spawn(async move {
+            for (status, page) in pages {
+                let (mut connection, _) = listener.accept().await?;
+                let mut lines = BufReader::new(&mut connection).lines();
+                while lines
+                    .next_line()
+                    .await?
+                    .is_some_and(|line| !line.is_empty())
+                {}
+                let len = page.len();
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {len}\r\n");
+                let response = format!("{head}Connection: close\r\n\r\n{page}");
+                connection.write_all(response.as_bytes()).await?;
+            }
+            std::io::Result::Ok(())
+        });
+        Ok(url)
+    }
+
+    #[tokio::test]
+    async fn readings_continue_after_errors_and_restarts() -> Result<()> {
+        let url = serve(&[
+            (
+                "200 OK",
+                "websocket_connections 9\nclient_requests_total 70\n",
+            ),
+            ("200 OK", "a page of another server"),
+            ("503 Service Unavailable", ""),
+            (
+                "200 OK",
+                "websocket_connections 2\nclient_requests_total 0\n",
+            ),
+        ]);
+        let url = url.await?;
+        let readings = load(&url, INTERVAL_MIN)?.take(4);
+        let readings: Vec<_> = readings.collect().await;
+        let error = |index: usize| format!("{:#}", readings[index].as_ref().unwrap_err());
+        let page = format!("cannot read {url}/metrics: ");
+        assert_eq!(
+            error(0),
+            format!("{page}the response has no metrics of a Hypha server")
+        );
+        assert!(error(1).contains("503 Service Unavailable"), "{}", error(1));
+        let rates = readings[2].as_ref().unwrap();
+        assert_eq!(rates.to_string(), "2 connections, 0.0 messages/s");
+        // The server has ended.
+        assert!(error(3).starts_with(&page), "{}", error(3));
+        Ok(())
     }
 
     #[test]

@@ -288,7 +288,8 @@ mod tests {
             "properties": {
                 "n": {"type": "integer"},
                 "f": {"x-hypha-type": "function"},
-                "data": {"type": "string", "format": "binary"},
+                "data": {"type": "string", "format": "binary", "x-hypha-type": "bytes"},
+                "text": {"type": "string", "format": "binary"},
             },
             "required": ["n", "f", "data"],
         }});
@@ -302,6 +303,7 @@ mod tests {
                     "items": {"type": "integer", "minimum": 0, "maximum": 255},
                     "description": "Bytes, as a list of numbers.",
                 },
+                "text": {"type": "string", "format": "binary"},
             },
             "required": ["n", "data"],
         });

@@ -202,6 +202,7 @@ fn wanted_differences(name: &str) -> Vec<&'static str> {
             "h: ours may be null",
             "h.default: none, ours null",
             "h.format: none, ours \"binary\"",
+            "h.x-hypha-type: none, ours \"bytes\"",
         ],
         _ => Vec::new(),
     }

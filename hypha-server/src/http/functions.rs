@@ -30,7 +30,7 @@ use super::callbacks::{self, Functions, Part, Parts};
 use super::credentials::Links;
 use super::forms::{self, Form, JSON, MSGPACK};
 use super::problem::{Problem, problem};
-use super::request_client::{self, Visitor};
+use super::request_client::{self, CONCURRENT_CALLS, FUNCTION_CALLS, FUNCTIONS_STANDING, Visitor};
 use super::transcode::{self, Format, Posted, RESERVED};
 use super::visits::Visit;
 use super::{Front, Remote, info};
@@ -134,18 +134,15 @@ async fn answer(
     } = place;
     let functions = Functions::of(&query)?;
     let (user, account) = (visitor.user.clone(), &visitor.account);
-    let (client, standing) = match functions {
+    let (calls, standing) = match functions {
         Some(_) => {
-            let standing = account.try_charge(request_client::FUNCTIONS_STANDING);
+            let standing = account.try_charge(FUNCTIONS_STANDING);
             let standing = standing.map_err(|error| over_budget(&front.state, &error))?;
-            let entering = request_client::enter_with_functions(front, user, account, workspace);
-            (entering.await?, Some(standing))
+            (FUNCTION_CALLS, Some(standing))
         }
-        None => {
-            let client = request_client::enter(front, user, account, workspace).await?;
-            (client, None)
-        }
+        None => (CONCURRENT_CALLS, None),
     };
+    let client = request_client::enter(front, user, account, workspace, calls).await?;
     let find = |mode| request_client::service(&client, workspace, id, mode);
     let mut service = match find(mode.clone()).await {
         Ok(service) => Some(service),

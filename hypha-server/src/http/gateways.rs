@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::credentials::Links;
 use super::problem::{Problem, problem};
-use super::request_client::{self, Visitor};
+use super::request_client::{self, CONCURRENT_CALLS, Visitor};
 use super::{Front, Remote};
 use crate::shown::shown;
 
@@ -51,7 +51,8 @@ pub(super) async fn find(
     mode: Option<String>,
 ) -> Result<RemoteService, Refused> {
     let user = visitor.user.clone();
-    let client = request_client::enter(front, user, &visitor.account, workspace).await?;
+    let client =
+        request_client::enter(front, user, &visitor.account, workspace, CONCURRENT_CALLS).await?;
     let found = if id.contains('/') {
         request_client::service_by_id(&client, id, mode).await
     } else {

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::credentials::Links;
 use super::problem::{Problem, problem};
-use super::request_client::Visitor;
+use super::request_client::{CONCURRENT_CALLS, Visitor};
 use super::{Front, Remote, request_client};
 use crate::metrics::Format;
 use crate::platform;
@@ -136,7 +136,7 @@ pub(super) async fn records(
     workspace: &str,
 ) -> Result<Vec<Map>, Problem> {
     let (user, account) = (visitor.user.clone(), &visitor.account);
-    let client = request_client::enter(front, user, account, workspace).await?;
+    let client = request_client::enter(front, user, account, workspace, CONCURRENT_CALLS).await?;
     let manager = client.manager().await;
     let manager = manager.map_err(|error| request_client::refusal(&error))?;
     let filter = ServiceFilter {
@@ -191,7 +191,7 @@ pub(super) async fn record(
     selection: Selection,
 ) -> Result<Value, Problem> {
     let (user, account) = (visitor.user.clone(), &visitor.account);
-    let client = request_client::enter(front, user, account, workspace).await?;
+    let client = request_client::enter(front, user, account, workspace, CONCURRENT_CALLS).await?;
     let manager = client.manager().await;
     let manager = manager.map_err(|error| request_client::refusal(&error))?;
     let config = SelectConfig {

@@ -23,10 +23,10 @@ use crate::{auth, internal_client, session};
 
 /// Maximum size of the messages that wait for the client of a request, in bytes.
 const QUEUE_BYTES: usize = 2 * 1024 * 1024;
-/// Maximum number of calls that the client of a request runs at the same time. The service makes
-/// these calls to functions in its arguments, for example an ASGI application to `receive` and
-/// `send`.
-const CONCURRENT_CALLS: usize = 64;
+/// Maximum number of calls that the client of most requests runs at the same time. The service
+/// makes these calls to functions in its arguments, for example an ASGI application to `receive`
+/// and `send`.
+pub(super) const CONCURRENT_CALLS: usize = 64;
 /// Maximum number of calls to functions that the request itself passes. A service may call them
 /// often without waiting, for example to report its progress.
 pub(super) const FUNCTION_CALLS: usize = 1024;
@@ -100,7 +100,7 @@ pub(super) async fn identify(
 ///
 /// The client enters the workspace to which its token is bound, if any; otherwise `workspace` if
 /// the user may enter it; otherwise the user's own workspace. The client's memory is charged to
-/// `account`.
+/// `account`. The client runs at most `calls` calls at the same time.
 ///
 /// # Errors
 ///
@@ -110,21 +110,11 @@ pub(super) async fn enter(
     user: Authenticated,
     account: &Account,
     workspace: &str,
-) -> Result<Client, Problem> {
-    check_exists(front, &user, workspace).await?;
-    enter_any(front, user, account, workspace).await
-}
-
-/// Connects a client like [`enter`], for a request that passes functions.
-pub(super) async fn enter_with_functions(
-    front: &Front,
-    user: Authenticated,
-    account: &Account,
-    workspace: &str,
+    calls: usize,
 ) -> Result<Client, Problem> {
     check_exists(front, &user, workspace).await?;
     let place = place_of(front, &user, workspace).await?;
-    enter_at(front, user, account, &place, FUNCTION_CALLS).await
+    enter_at(front, user, account, &place, calls).await
 }
 
 /// Connects a client like [`enter`], even if `workspace` does not exist.

@@ -11,7 +11,7 @@ use serde::ser::{Serialize, Serializer};
 use super::scope::share;
 use super::splice::serialize_bytes;
 use super::value::Value;
-use crate::keys;
+use crate::keys::{self, SCHEMA_KIND};
 
 /// Binary data, such as an image or a file. Cheap to clone.
 ///
@@ -97,7 +97,7 @@ impl JsonSchema for Binary {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "binary" })
+        json_schema!({ "type": "string", "format": "binary", (SCHEMA_KIND): "bytes" })
     }
 }
 

@@ -1,7 +1,11 @@
 """The steps of `outcomes.py` over MCP: services as tools, resources and prompts."""
 
+from datetime import datetime
+from typing import Literal, Optional
+from uuid import UUID
+
 from hypha_rpc.utils.schema import schema_function
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from outcomes_http import shown
 
@@ -23,6 +27,26 @@ def results(kind: str) -> object:
     block = {"type": "text", "text": "hi"}
     kinds = {"text": "plain", "int": 5, "float": 3.0, "list": [1, "b", block], "empty": [], "map": {"a": None}}
     return {**kinds, "true": True, "none": None}[kind]
+
+
+class Frame(BaseModel):
+    """A frame with a part whose schema resembles bytes in Rust."""
+
+    pixels: bytes
+    label: Optional[bytes] = None
+
+
+@schema_function
+def keep(
+    data: bytes = Field(..., description="the data"),
+    more: Optional[bytes] = Field(None, description="more data"),
+    frame: Optional[Frame] = Field(None, description="a frame"),
+    when: Optional[datetime] = Field(None, description="the time"),
+    key: Optional[UUID] = Field(None, description="the key"),
+    mode: Literal["a", "b"] = Field("a", description="the mode"),
+) -> list:
+    """Return the types of the arguments."""
+    return [type(it).__name__ for it in (data, more, frame, when, key, mode)]
 
 
 def undescribed(x):
@@ -73,7 +97,7 @@ async def register(host):
     public = {"visibility": "public"}
     about = {"text": "some text", "parts": ["x", "y"], "count": 5}
     nested = {"inner": {"divide": divide}, "all": [divide]}
-    tools = {"divide": divide, "results": results, "undescribed": undescribed}
+    tools = {"divide": divide, "results": results, "keep": keep, "undescribed": undescribed}
     service = {"name": "Tools", "description": "calculates", "docs": "read me", "about": about, "nested": nested}
     await host.register_service({"id": "tools", "config": public, **service, **tools})
     await host.register_service({"id": "closed-tools", "config": {}, "divide": divide})
@@ -120,6 +144,10 @@ async def requests(recorder, http, tokens):
         await ask("tools", "tools/call", name=name, arguments={"a": 1, "b": 4})
     for arguments in ({"a": 1, "b": 0}, {"x": 1}, {"a": "x"}):
         await ask("tools", "tools/call", name="divide", arguments=arguments)
+    for more in ({}, {"more": "x", "frame": {"pixels": "x", "label": "y"}}, {"frame": {"pixels": [1]}}, {"mode": "c"}):
+        await ask("tools", "tools/call", name="keep", arguments={"data": "text", **more})
+    for arguments in ({"data": [1, 2]}, {"data": 1}, {}, {"data": "x", "when": "2026-01-01T00:00:00Z", "key": "x"}):
+        await ask("tools", "tools/call", name="keep", arguments=arguments)
     for name in ("t", "broken"):
         await ask("native", "tools/call", name=name, arguments={"a": 1})
     for service in ("tools", "native", "lists"):

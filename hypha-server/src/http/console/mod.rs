@@ -39,7 +39,7 @@ pub(super) use self::history::History;
 use self::session::Session;
 use super::credentials::Links;
 use super::problem::{Problem, problem};
-use super::request_client::{self, Visitor};
+use super::request_client::{self, CONCURRENT_CALLS, Visitor};
 use super::{Front, Remote, body, info};
 use crate::state::{ADMINISTRATION, State};
 
@@ -225,7 +225,7 @@ impl Visit {
     /// Connects a client of the user that acts in a workspace.
     async fn enter(&self, workspace: &str) -> Result<Client, Problem> {
         let (user, account) = (self.visitor.user.clone(), &self.visitor.account);
-        request_client::enter(&self.front, user, account, workspace).await
+        request_client::enter(&self.front, user, account, workspace, CONCURRENT_CALLS).await
     }
 
     /// Connects a client of the user that receives the events of a workspace, if the user may read
