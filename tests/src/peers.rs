@@ -76,13 +76,23 @@ pub fn node() -> Result<PathBuf> {
 
 /// Returns Chromium.
 pub fn chromium() -> Result<PathBuf> {
-    if let Some(named) = std::env::var_os(CHROMIUM_VARIABLE) {
-        return Ok(named.into());
+    match std::env::var_os(CHROMIUM_VARIABLE) {
+        Some(named) => Ok(named.into()),
+        None => on_path("chromium"),
     }
+}
+
+/// Returns the TURN server of the package `coturn`.
+pub fn turn_server() -> Result<PathBuf> {
+    on_path("turnserver")
+}
+
+/// Returns a program of the system.
+fn on_path(program: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places = std::env::split_paths(&path).map(|folder| folder.join("chromium"));
+    let mut places = std::env::split_paths(&path).map(|folder| folder.join(program));
     let found = places.find(|place| place.is_file());
-    found.context("`chromium` is not installed")
+    found.with_context(|| format!("`{program}` is not installed"))
 }
 
 /// Returns a command that runs a script of the Python peers.

@@ -3,7 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -327,11 +327,14 @@ pub fn publish(kind: Kind, folder: &Path) -> Result<Server> {
     Ok(server)
 }
 
-/// Returns a free port below the range of ports for outgoing connections. Otherwise an outgoing
-/// connection could take the port while the server is stopped.
-fn free_port() -> Result<u16> {
+/// Returns a port that is free for TCP and UDP, below the range of ports for outgoing connections.
+/// Otherwise an outgoing connection could take the port while the server is stopped.
+pub fn free_port() -> Result<u16> {
     let random = || RandomState::new().build_hasher().finish();
-    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let free = |port: &u16| {
+        let address = ("127.0.0.1", *port);
+        TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+    };
     let ports = std::iter::repeat_with(|| 10_000 + (random() % 20_000) as u16);
     ports.take(100).find(free).context("no port is free")
 }

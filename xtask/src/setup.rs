@@ -1,5 +1,5 @@
 //! Implements the command `cargo xtask setup`. Installs the Python and JavaScript peers of the
-//! tests according to their lock files. Also installs a browser and Redis.
+//! tests according to their lock files. Also installs a browser, Redis and a TURN server.
 //!
 //! Beside each installation, a stamp file contains a copy of the lock file. A second run does
 //! nothing. After a change of the lock file, the next run installs everything again.
@@ -21,24 +21,46 @@ pub(crate) fn run() -> Result<()> {
     programs(&PROGRAMS)
 }
 
-/// System programs that the tests start. Each executable has the same name as its Debian package.
-const PROGRAMS: [&str; 2] = ["chromium", "redis-server"];
+/// System program that tests start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Program {
+    pub(crate) executable: &'static str,
+    /// Debian package.
+    package: &'static str,
+}
+
+pub(crate) const CHROMIUM: Program = Program {
+    executable: "chromium",
+    package: "chromium",
+};
+pub(crate) const REDIS: Program = Program {
+    executable: "redis-server",
+    package: "redis-server",
+};
+pub(crate) const TURN_SERVER: Program = Program {
+    executable: "turnserver",
+    package: "coturn",
+};
+
+const PROGRAMS: [Program; 3] = [CHROMIUM, REDIS, TURN_SERVER];
 
 /// Installs system programs if `CI` is set. Otherwise prints the missing programs, because a
 /// command must not install anything on a developer's machine without a request. Tests that need a
 /// missing program are then skipped.
-pub(crate) fn programs(names: &[&str]) -> Result<()> {
-    let (found, missing): (Vec<&str>, Vec<&str>) = names
-        .iter()
-        .partition(|program| Command::new(program).arg("--version").output().is_ok());
-    for program in found {
-        println!("`{program}` is installed");
+pub(crate) fn programs(wanted: &[Program]) -> Result<()> {
+    let (found, missing): (Vec<Program>, Vec<Program>) = wanted.iter().partition(|program| {
+        let mut version = Command::new(program.executable);
+        version.arg("--version").output().is_ok()
+    });
+    for Program { executable, .. } in found {
+        println!("`{executable}` is installed");
     }
     if std::env::var_os("CI").is_none() {
-        for program in missing {
-            println!("`{program}` is not installed: the tests that need it are skipped");
+        for Program { executable, .. } in missing {
+            println!("`{executable}` is not installed: the tests that need it are skipped");
         }
     } else if !missing.is_empty() {
+        let missing: Vec<_> = missing.iter().map(|program| program.package).collect();
         println!("installing {}", missing.join(", "));
         perform(Command::new("apt-get").args(["update", "--quiet"]))?;
         let install = ["install", "--yes", "--quiet", "--no-install-recommends"];

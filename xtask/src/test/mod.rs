@@ -136,9 +136,13 @@ fn set_up(needs: &Needs) -> Result<()> {
     if needs.contains(Need::Browser) {
         setup::browser_target()?;
     }
-    let programs = [(Need::Chromium, "chromium"), (Need::Redis, "redis-server")];
+    let programs = [
+        (Need::Chromium, setup::CHROMIUM),
+        (Need::Redis, setup::REDIS),
+        (Need::TurnServer, setup::TURN_SERVER),
+    ];
     let programs = programs.iter().filter(|(need, _)| needs.contains(*need));
-    setup::programs(&programs.map(|(_, name)| *name).collect::<Vec<_>>())
+    setup::programs(&programs.map(|(_, program)| *program).collect::<Vec<_>>())
 }
 
 /// Builds the programs that whole-system tests start. Uses the same features as for the tests, so

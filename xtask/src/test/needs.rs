@@ -20,6 +20,8 @@ pub(super) enum Need {
     Browser,
     /// The program `redis-server`.
     Redis,
+    /// The program `turnserver`.
+    TurnServer,
     /// The Python server and `hypha-server`, shared by all tests of a run.
     Servers,
     /// A program of this workspace.
@@ -213,7 +215,15 @@ const ROWS: &[Row] = &[
     ),
     row("survivor", &[SERVER, example("survivor")]),
     row("values", &[Need::JavaScript, Need::Servers]),
-    row("webrtc", &[Need::JavaScript, Need::Chromium, Need::Servers]),
+    row(
+        "webrtc",
+        &[
+            Need::JavaScript,
+            Need::Chromium,
+            Need::TurnServer,
+            Need::Servers,
+        ],
+    ),
 ];
 
 /// Combined requirements of several test programs.
@@ -294,6 +304,7 @@ mod tests {
                 (Need::Browser, "WebAssembly]"),
                 (Need::Redis, "redis-server"),
                 (Need::Chromium, "chromium"),
+                (Need::TurnServer, "turn_server"),
                 (Need::Servers, "shared("),
                 (Need::Servers, "cases::run"),
             ];
