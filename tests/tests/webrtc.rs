@@ -1,22 +1,26 @@
 //! Tests calls over WebRTC data channels between Rust, Python and JavaScript. The server only
 //! forwards the offers and answers.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use futures_util::stream;
-use hypha_rpc::client::{PeerConnection, RtcOptions};
+use hypha_rpc::client::{IceServer, PeerConnection, RtcOptions};
 use hypha_rpc::error::{ConnectErrorKind, RejectKind};
 use hypha_rpc::prelude::*;
 use hypha_rpc::service::{IncomingCall, Method};
 use hypha_rpc::{ServiceError as _, args};
 use hypha_rpc_tests::cases::{run, run_blocking};
 use hypha_rpc_tests::conformance::Language;
-use hypha_rpc_tests::peers::{chromium, javascript_program, program_or_skip, python_program};
+use hypha_rpc_tests::peers::{
+    chromium, javascript_program, program_or_skip, python_program, turn_server,
+};
 use hypha_rpc_tests::process::Process;
-use hypha_rpc_tests::servers::Kind;
+use hypha_rpc_tests::servers::{Kind, free_port};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::runtime::Runtime;
@@ -127,12 +131,15 @@ struct Pair {
 }
 
 /// Connects a client that offers the service and answers offers, and another one in its workspace.
-async fn clients(url: &str) -> Result<(Client, Client, mpsc::UnboundedReceiver<&'static str>)> {
+async fn clients(
+    url: &str,
+    options: RtcOptions,
+) -> Result<(Client, Client, mpsc::UnboundedReceiver<&'static str>)> {
     let host = hypha_rpc::connect(url).await?;
     let (report, reports) = mpsc::unbounded_channel();
     host.register_service(DirectService::new(Impl(report)))
         .await?;
-    host.register_rtc_service("rtc", local()).await?;
+    host.register_rtc_service("rtc", options).await?;
     let token = host.manager().await?.generate_token(None).await?;
     let caller = hypha_rpc::connect(url)
         .workspace(host.workspace())
@@ -142,7 +149,7 @@ async fn clients(url: &str) -> Result<(Client, Client, mpsc::UnboundedReceiver<&
 }
 
 async fn pair(url: &str) -> Result<Pair> {
-    let (host, caller, reports) = clients(url).await?;
+    let (host, caller, reports) = clients(url, local()).await?;
     let peer = caller.get_rtc_service("rtc", local()).await?;
     let direct = peer.proxy("direct").await?;
     Ok(Pair {
@@ -311,7 +318,7 @@ fn a_lost_peer_is_noticed() {
         // The host has its own runtime. Without it, its tasks stop without any cleanup.
         let lost = Runtime::new()?;
         let kept = Runtime::new()?;
-        let (host, caller, mut reports) = lost.block_on(clients(&server.url))?;
+        let (host, caller, mut reports) = lost.block_on(clients(&server.url, local()))?;
         let token = lost.block_on(async {
             let manager = caller.manager().await?;
             anyhow::Ok(manager.generate_token(None).await?)
@@ -343,7 +350,7 @@ fn a_lost_peer_is_noticed() {
 #[test]
 fn a_peer_that_does_not_answer_is_an_error() {
     run(Kind::Ours, &[], async |server| {
-        let (host, caller, _reports) = clients(&server.url).await?;
+        let (host, caller, _reports) = clients(&server.url, local()).await?;
         let silent =
             Service::new("silent").method(Method::new("offer", |_| std::future::pending()));
         host.register_service(silent).await?;
@@ -644,7 +651,7 @@ fn python(url: &str, workspace: &str, token: &str, options: &[&str]) -> Result<A
 #[test]
 fn python_calls_rust() {
     run(Kind::Ours, &[Language::Python], async |server| {
-        let (host, caller, _reports) = clients(&server.url).await?;
+        let (host, caller, _reports) = clients(&server.url, local()).await?;
         let token = caller.manager().await?.generate_token(None).await?;
         let workspace = host.workspace();
         let process = python(
@@ -671,7 +678,7 @@ fn python_calls_rust() {
 #[test]
 fn rust_calls_python() {
     run(Kind::Ours, &[Language::Python], async |server| {
-        let (host, caller, _reports) = clients(&server.url).await?;
+        let (host, caller, _reports) = clients(&server.url, local()).await?;
         let token = caller.manager().await?.generate_token(None).await?;
         let process = python(&server.url, &host.workspace(), &token, &[])?;
         let rtc = said(&process, "READY ").await?;
@@ -766,6 +773,223 @@ fn bad_offers_are_refused() {
         let answer = signaling.call::<Value>("offer", args!(1)).await;
         ensure!(answer.is_err(), "{answer:?}");
         exercise(&pair.direct).await
+    });
+}
+
+/// TURN server of the package `coturn`, with one user.
+struct TurnServer {
+    process: Process,
+    port: u16,
+}
+
+impl TurnServer {
+    fn start(program: &Path) -> Result<Self> {
+        let port = free_port()?;
+        let mut command = std::process::Command::new(program);
+        command.arg(format!("--listening-port={port}"));
+        command.args([
+            "-n",
+            "--listening-ip=127.0.0.1",
+            "--relay-ip=127.0.0.1",
+            "--allow-loopback-peers",
+            "--lt-cred-mech",
+            "--user=guest:secret",
+            "--realm=test",
+            "--no-tls",
+            "--no-dtls",
+            "--no-tcp",
+            "--no-tcp-relay",
+            "--no-cli",
+            "--log-file=stdout",
+            "--simple-log",
+            "--verbose",
+            "--pidfile=/dev/null",
+        ]);
+        let process = Process::start("the TURN server", &command)?;
+        let opened = |line: &str| line.contains("UDP listener opened").then_some(());
+        process.wait_for_line(LIMIT, opened)?;
+        Ok(TurnServer { process, port })
+    }
+
+    fn url(&self) -> String {
+        format!("turn:127.0.0.1:{}", self.port)
+    }
+
+    /// Returns options with which all packets pass through this server.
+    fn options(&self, password: &str) -> RtcOptions {
+        let server = IceServer::new(self.url()).credentials("guest", password);
+        RtcOptions::new().ice_servers([server]).relay_only(true)
+    }
+
+    /// Waits until the server reports a session that received more than `bytes`.
+    async fn relayed(self, bytes: usize) -> Result<()> {
+        let waiting = move || {
+            self.process.wait_for_line(LIMIT, |line| {
+                let (_, counted) = line.split_once(" rb=")?;
+                let counted = counted.split(|c: char| !c.is_ascii_digit()).next()?;
+                (counted.parse::<usize>().ok()? > bytes).then_some(())
+            })
+        };
+        tokio::task::spawn_blocking(waiting).await?
+    }
+}
+
+#[test]
+fn everything_passes_through_a_turn_server() {
+    let Some(program) = program_or_skip(turn_server()) else {
+        return;
+    };
+    run(Kind::Ours, &[], async |server| {
+        let turn = TurnServer::start(&program)?;
+        let (_host, caller, _reports) = clients(&server.url, turn.options("secret")).await?;
+        let begin = Instant::now();
+        let peer = caller
+            .get_rtc_service("rtc", turn.options("secret"))
+            .await?;
+        // Without the runtime of the client, it takes 6 s.
+        ensure!(
+            begin.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            begin.elapsed()
+        );
+        let direct: DirectProxy = peer.proxy("direct").await?;
+        tokio::time::timeout(Duration::from_secs(40), exercise(&direct)).await??;
+        peer.disconnect().await;
+        turn.relayed(LARGE).await
+    });
+}
+
+/// Registers a service that returns STUN and TURN servers, and counts its calls.
+async fn register_ice_servers(client: &Client, servers: serde_json::Value) -> Result<Calls> {
+    let calls = Calls::default();
+    let counted = Arc::clone(&calls);
+    let method = Method::new("get_rtc_ice_servers", move |call: IncomingCall| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let servers = servers.clone();
+        async move { call.reply(&servers) }
+    });
+    let service = Service::new("coturn").method(method);
+    client.register_service(service).await?;
+    Ok(calls)
+}
+
+type Calls = Arc<AtomicUsize>;
+
+#[test]
+fn a_service_gives_turn_servers() {
+    let Some(program) = program_or_skip(turn_server()) else {
+        return;
+    };
+    run(Kind::Ours, &[], async |server| {
+        let turn = TurnServer::start(&program)?;
+        let relayed = || local().relay_only(true).ice_service("coturn");
+        let (host, caller, _reports) = clients(&server.url, relayed()).await?;
+        let servers = json!([
+            {"urls": "turn:without.credentials"},
+            {"urls": ["nonsense", "turn:127.0.0.1:1?transport=carrier-pigeon", turn.url()],
+             "username": "guest", "credential": "secret"},
+            {"urls": "stun:127.0.0.1:1", "username": null},
+        ]);
+        let calls = register_ice_servers(&host, servers).await?;
+        // Both sides ask it each time.
+        for connections in 1..3 {
+            let peer = caller.get_rtc_service("rtc", relayed()).await?;
+            let direct: DirectProxy = peer.proxy("direct").await?;
+            exercise(&direct).await?;
+            peer.disconnect().await;
+            let calls = calls.load(Ordering::Relaxed);
+            ensure!(calls == 2 * connections, "{calls} calls");
+        }
+        turn.relayed(LARGE).await
+    });
+}
+
+#[test]
+fn a_failing_service_for_ice_servers_fails_no_connection() {
+    run(Kind::Ours, &[], async |server| {
+        let asks = || local().ice_service("coturn");
+        let (host, caller, _reports) = clients(&server.url, asks()).await?;
+        for servers in [None, Some(json!("none")), Some(json!([{"url": 1}]))] {
+            let registered = servers.is_some();
+            if let Some(servers) = servers {
+                register_ice_servers(&host, servers).await?;
+            }
+            let peer = caller.get_rtc_service("rtc", asks()).await?;
+            let direct: DirectProxy = peer.proxy("direct").await?;
+            ensure!(direct.echo(Bytes::from_static(b"x")).await? == "x");
+            if registered {
+                host.unregister_service("coturn").await?;
+            }
+        }
+        let silent = Method::new("get_rtc_ice_servers", |_| std::future::pending());
+        host.register_service(Service::new("coturn").method(silent))
+            .await?;
+        let begin = Instant::now();
+        caller.get_rtc_service("rtc", asks()).await?;
+        // Each side waits 2 s.
+        ensure!(
+            begin.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            begin.elapsed()
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn without_a_turn_server_nothing_is_relayed() {
+    let Some(program) = program_or_skip(turn_server()) else {
+        return;
+    };
+    run(Kind::Ours, &[], async |server| {
+        let turn = TurnServer::start(&program)?;
+        let (_host, caller, _reports) = clients(&server.url, local()).await?;
+        for options in [turn.options("wrong"), local().relay_only(true)] {
+            match caller.get_rtc_service("rtc", options).await {
+                Err(Error::Connect(error)) => {
+                    ensure!(error.kind() == ConnectErrorKind::PeerConnection, "{error}");
+                    let said = error.to_string();
+                    ensure!(said.contains("TURN") && !said.contains("wrong"), "{said}");
+                }
+                other => anyhow::bail!("{other:?}"),
+            }
+        }
+        // The other side refuses, too.
+        let options = local().relay_only(true);
+        let host = caller.register_rtc_service("hidden", options).await?;
+        let refused = caller.get_rtc_service(host.id, local()).await;
+        let said = refused.err().context("no error")?.to_string();
+        ensure!(said.contains("TURN"), "{said}");
+        Ok(())
+    });
+}
+
+#[test]
+fn python_and_rust_call_each_other_through_a_turn_server() {
+    let Some(program) = program_or_skip(turn_server()) else {
+        return;
+    };
+    run(Kind::Ours, &[Language::Python], async |server| {
+        let turn = TurnServer::start(&program)?;
+        let (host, caller, _reports) = clients(&server.url, turn.options("secret")).await?;
+        let token = caller.manager().await?.generate_token(None).await?;
+        let (workspace, relay) = (host.workspace(), turn.url());
+        let options = ["--client-id", "py", "--relay", &relay, "--call"];
+        let process = python(&server.url, &workspace, &token, &options)?;
+        let said: serde_json::Value = serde_json::from_str(&said(&process, "DONE ").await?)?;
+        ensure!(said["sizes"] == json!(SIZES), "{said}");
+
+        let process = python(&server.url, &workspace, &token, &options[2..4])?;
+        let rtc = self::said(&process, "READY ").await?;
+        let peer = caller.get_rtc_service(&rtc, turn.options("secret")).await?;
+        let service = peer.get_service("python")?.await?;
+        let listener = Callback::new(|text: String| async move { format!("heard {text}") });
+        let told: String = service.call("tell", args!(listener)).await?;
+        ensure!(told == "heard news", "{told}");
+        check_sizes(&service).await?;
+        peer.disconnect().await;
+        process.terminate()?;
+        turn.relayed(LARGE).await
     });
 }
 

@@ -12,14 +12,14 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Client, CloseReason, DirectServiceLookup, Identity, Settings, Stats};
+use super::{Client, CloseReason, DirectServiceLookup, Identity, Settings, Shared, Stats};
 use crate::call::{Proxy, RemoteService};
 use crate::engine::LinkPeer;
 use crate::error::{ConnectError, ConnectErrorKind, Error, RejectKind, report};
 use crate::runtime::timeout;
 use crate::service::{Connection, Engine, IncomingCall, Method, Service, Visibility, refusal};
 use crate::transport::webrtc::{
-    ChannelLimits, Description, IceServer as Server, OpenChannel, Pending,
+    ChannelLimits, Description, IceConfig, IceServer as Server, OpenChannel, Pending,
 };
 use crate::workspace::ServiceInfo;
 use hypha_wire::{Args, MemoryCharge, PeerMemory, Value, WireError, random_id, split_address};
@@ -30,6 +30,15 @@ const DEFAULT_STUN: &str = "stun:stun.l.google.com:19302";
 
 /// Default maximum time to open a connection. The same as in the JavaScript client.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Method of a service that returns STUN and TURN servers.
+const ICE_SERVERS: &str = "get_rtc_ice_servers";
+
+/// Maximum time to fetch such a service and to call it.
+const ICE_SERVICE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Maximum number of URLs that are used of its result.
+const MAX_ICE_URLS: usize = 8;
 
 /// Default maximum number of connections that other clients open to this client.
 const MAX_CONNECTIONS: usize = 64;
@@ -97,6 +106,8 @@ impl fmt::Debug for IceServer {
 #[must_use]
 pub struct RtcOptions {
     ice_servers: Vec<IceServer>,
+    ice_service: Option<String>,
+    relay_only: bool,
     timeout: Duration,
     visibility: Visibility,
     max_connections: usize,
@@ -107,6 +118,8 @@ impl RtcOptions {
     pub fn new() -> Self {
         RtcOptions {
             ice_servers: vec![IceServer::new(DEFAULT_STUN)],
+            ice_service: None,
+            relay_only: false,
             timeout: OPEN_TIMEOUT,
             visibility: Visibility::Protected,
             max_connections: MAX_CONNECTIONS,
@@ -119,6 +132,32 @@ impl RtcOptions {
     /// Clients on one machine or in one network need none. The servers are not published.
     pub fn ice_servers(mut self, servers: impl IntoIterator<Item = IceServer>) -> Self {
         self.ice_servers = servers.into_iter().collect();
+        self
+    }
+
+    /// Sets a service that gives further STUN and TURN servers, such as a coturn service of the
+    /// server with credentials that expire. Default: none. `id` has the forms of
+    /// [`Client::get_service`].
+    ///
+    /// Its method `get_rtc_ice_servers()` returns a list of `{urls, username, credential}`, where
+    /// `urls` is a URL or a list of them, and only TURN servers need the other members. It is
+    /// called each time a connection is opened or answered. At most 8 URLs are used; invalid ones
+    /// are ignored.
+    ///
+    /// If the service cannot be called within 2 s, the connection has only the servers of
+    /// [`ice_servers`](Self::ice_servers), and a warning is logged.
+    pub fn ice_service(mut self, id: impl Into<String>) -> Self {
+        self.ice_service = Some(id.into());
+        self
+    }
+
+    /// Uses only paths through a TURN server, so that the peer does not learn the addresses of this
+    /// machine. Default: `false`. Fails with the kind [`ConnectErrorKind::PeerConnection`] if no
+    /// TURN server gives an address.
+    ///
+    /// Each side hides its own addresses with this option.
+    pub fn relay_only(mut self, relay_only: bool) -> Self {
+        self.relay_only = relay_only;
         self
     }
 
@@ -145,9 +184,28 @@ impl RtcOptions {
         self
     }
 
-    fn servers(&self) -> Vec<Server> {
+    /// Returns the servers and the rules of a connection. Asks for further servers if there is a
+    /// service for it.
+    async fn ice(&self, client: &Client) -> IceConfig {
         let servers = self.ice_servers.iter();
-        servers.map(|server| server.0.clone()).collect()
+        let mut servers: Vec<_> = servers.map(|server| server.0.clone()).collect();
+        if let Some(id) = &self.ice_service {
+            let outcome = timeout(ICE_SERVICE_TIMEOUT, client.fetch_ice_servers(id)).await;
+            match outcome {
+                Ok(Ok(found)) => servers.extend(found),
+                Ok(Err(error)) => {
+                    tracing::warn!("the ICE servers of `{id}` are not used: {}", report(&error));
+                }
+                Err(_) => tracing::warn!(
+                    "the ICE servers of `{id}` are not used: there was no response within \
+                     {ICE_SERVICE_TIMEOUT:?}"
+                ),
+            }
+        }
+        IceConfig {
+            servers,
+            relay_only: self.relay_only,
+        }
     }
 }
 
@@ -269,6 +327,38 @@ struct WireDescription {
     workspace: Option<String>,
 }
 
+/// STUN or TURN server on the wire.
+#[derive(Debug, Deserialize)]
+struct WireIceServer {
+    urls: Urls,
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    credential: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Urls {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl WireIceServer {
+    /// Returns one server for each URL, because one invalid URL makes the whole server invalid.
+    fn servers(self) -> impl Iterator<Item = Server> {
+        let urls = match self.urls {
+            Urls::One(url) => vec![url],
+            Urls::Many(urls) => urls,
+        };
+        urls.into_iter().map(move |url| Server {
+            urls: vec![url],
+            username: self.username.clone().unwrap_or_default(),
+            credential: self.credential.clone().unwrap_or_default(),
+        })
+    }
+}
+
 impl From<Description> for WireDescription {
     fn from(Description { sdp, kind }: Description) -> Self {
         WireDescription {
@@ -318,7 +408,7 @@ impl Client {
         id: impl Into<String>,
         options: RtcOptions,
     ) -> Result<ServiceInfo, Error> {
-        let answerer = Arc::new(Answerer::new(self.engine(), &options));
+        let answerer = Arc::new(Answerer::new(self, options.clone()));
         let offer = Method::new(OFFER, move |call: IncomingCall| {
             let answerer = Arc::clone(&answerer);
             async move { answerer.offer(&call).await }
@@ -423,14 +513,25 @@ impl Client {
         named(timeout(limit, opening).await, &id, limit)
     }
 
+    /// Calls a service that returns STUN and TURN servers.
+    async fn fetch_ice_servers(&self, id: &str) -> Result<Vec<Server>, Error> {
+        let service = self.fetch(id).await?;
+        let found: Vec<WireIceServer> = service.call(ICE_SERVERS, Args::new(0, 0)).await?;
+        let servers = found.into_iter().flat_map(WireIceServer::servers);
+        Ok(servers
+            .filter(Server::is_valid)
+            .take(MAX_ICE_URLS)
+            .collect())
+    }
+
     async fn open_peer_connection(
         &self,
         signaling: &RemoteService,
         options: &RtcOptions,
     ) -> Result<PeerConnection, Error> {
         let label = random_id();
-        let servers = options.servers();
-        let (pending, channel, offer) = Pending::offer(&label, &servers).await?;
+        let ice = options.ice(self).await;
+        let (pending, channel, offer) = Pending::offer(&label, &ice).await?;
         let mut args = Args::new(1, 0);
         args.push("params", &WireDescription::from(offer));
         let answer: WireDescription = signaling.call(OFFER, args).await?;
@@ -518,8 +619,9 @@ fn channel_settings(
 /// The signaling service of a client, and the connections that were opened through it.
 struct Answerer {
     engine: Weak<Engine>,
-    servers: Vec<Server>,
-    limit: Duration,
+    /// State for the calls of this client. A service must not own it.
+    shared: Weak<Shared>,
+    options: RtcOptions,
     slots: Arc<Semaphore>,
     /// Maximum number of connections of one client.
     most_of_caller: usize,
@@ -622,12 +724,12 @@ impl PeerMemory for CallerMemory {
 }
 
 impl Answerer {
-    fn new(engine: &Arc<Engine>, options: &RtcOptions) -> Self {
+    fn new(client: &Client, options: RtcOptions) -> Self {
+        let engine = client.engine();
         let most = options.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Answerer {
             engine: Arc::downgrade(engine),
-            servers: options.servers(),
-            limit: options.timeout,
+            shared: Arc::downgrade(&client.shared),
             slots: Arc::new(Semaphore::new(most)),
             most_of_caller: most.div_ceil(SHARE_OF_CALLER),
             accounts: Arc::new(Accounts {
@@ -635,6 +737,7 @@ impl Answerer {
                 max_bytes: engine.settings.max_chunk_bytes,
                 outer: engine.settings.memory.clone(),
             }),
+            options,
         }
     }
 
@@ -671,18 +774,24 @@ impl Answerer {
         let seat = seat.map_err(|full| refusal(RejectKind::Busy, "RuntimeError", full))?;
         let engine = self.engine.upgrade();
         let engine = engine.ok_or_else(|| WireError::new("RPC connection closed"))?;
-        let answered = timeout(self.limit, Pending::answer(&offer.into(), &self.servers)).await;
-        let answered = answered.unwrap_or_else(|_| {
-            Err(unopened(format!(
-                "there was no answer within {:?}",
-                self.limit
-            )))
-        });
+        let client = Client {
+            connection: Connection::borrowing(Arc::clone(&engine)),
+            // The state is gone if the program has dropped its client, but not all services.
+            shared: self.shared.upgrade().unwrap_or_default(),
+        };
+        let limit = self.options.timeout;
+        let answering = async {
+            let ice = self.options.ice(&client).await;
+            Pending::answer(&offer.into(), &ice).await
+        };
+        let answered = timeout(limit, answering).await;
+        let answered = answered
+            .unwrap_or_else(|_| Err(unopened(format!("there was no answer within {limit:?}"))));
         let (pending, limits, answer) =
             answered.map_err(|e| WireError::new(report(&e.with_peer(&caller.address))))?;
         let mut answer = WireDescription::from(answer);
         answer.workspace = Some(engine.identity().workspace.clone());
-        let (connection, limit) = (Arc::downgrade(&engine), self.limit);
+        let connection = Arc::downgrade(&engine);
         engine.spawn(async move {
             let address = caller.address.clone();
             if let Err(error) = serve(connection, pending, limits, caller, limit, &seat).await {

@@ -62,6 +62,16 @@ impl<H: Handlers> Connection<H> {
         }
     }
 
+    /// Creates a handle that does not keep the connection open.
+    #[cfg(all(feature = "webrtc", not(target_family = "wasm")))]
+    pub(crate) fn borrowing(engine: Arc<Engine<H>>) -> Self {
+        Connection {
+            engine,
+            keep_open: None,
+            setup: false,
+        }
+    }
+
     /// Returns a handle that does not keep the connection open.
     pub(crate) fn unowned(&self) -> Self {
         Connection {

@@ -5,8 +5,10 @@ Prints `DONE <observations>` in JSON, or `READY <id of the signaling service>`.
 """
 
 import asyncio
+import functools
 import json
 
+import aioice
 import numpy
 import peer
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
@@ -154,6 +156,14 @@ async def stop_acknowledging(server):
     return len(done)
 
 
+def relay(url):
+    """Let all packets pass through a TURN server. The client has no option for it."""
+    CONFIG["ice_servers"] = [{"urls": url, "username": "guest", "credential": "secret"}]
+    aioice.Connection.__init__ = functools.partialmethod(
+        aioice.Connection.__init__, transport_policy=aioice.TransportPolicy.RELAY
+    )
+
+
 def refuse():
     """Fail."""
     raise ValueError("refused on purpose")
@@ -171,7 +181,10 @@ async def main():
     parser.add_argument("--attack", action="store_true")
     parser.add_argument("--oversize", action="store_true")
     parser.add_argument("--stop-acknowledging", action="store_true")
+    parser.add_argument("--relay", metavar="URL")
     options = parser.parse_args()
+    if options.relay:
+        relay(options.relay)
     if options.automatic:
         config = {"visibility": "protected", "require_context": True, **CONFIG}
         await automatic(await peer.connect(options, webrtc=True, webrtc_config=config))

@@ -9,6 +9,7 @@
 //! the Python client only as the side that offers. With the usual roles, both would wait for each
 //! other.
 
+mod runtime;
 mod sdp;
 
 use std::net::SocketAddr;
@@ -19,8 +20,8 @@ use std::time::Duration;
 use ::webrtc::data_channel::{DataChannel as RtcDataChannel, DataChannelEvent};
 use ::webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceGatheringState, RTCIceServer, RTCPeerConnectionState, RTCSessionDescription,
-    SettingEngineBuilder,
+    RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionState,
+    RTCSessionDescription, SettingEngineBuilder,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{BoxFuture, join_all};
@@ -34,12 +35,12 @@ use super::data_channel::{DataChannel, DataChannelLink};
 use super::{BoxLink, LinkError};
 use crate::error::{ConnectError, ConnectErrorKind};
 use crate::runtime::{Instant, timeout};
+use runtime::ConnectionRuntime;
 use sdp::{MAX_RECEIVED, RemoteDescription};
 
-/// Maximum time to gather candidates. Then the description contains those that were found. The same
-/// as in the JavaScript client. A STUN server that does not respond must not fail a connection in
-/// the local network.
-const GATHERING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum time to gather candidates. Then the description contains those that were found. A server
+/// that does not respond delays each connection by this time, on both sides.
+const GATHERING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Maximum time to resolve the name of a STUN or TURN server. The library resolves names in the
 /// task that drives the connection, which would meanwhile do nothing else.
@@ -66,6 +67,13 @@ const ICE_DISCONNECTED: Duration = Duration::from_secs(5);
 /// Additional time until the connection has failed.
 const ICE_FAILED: Duration = Duration::from_secs(10);
 
+/// Time in which paths with an address behind a NAT are not used although they work, because a
+/// shorter path may be found. The library checks all paths every 200 ms.
+const NAT_WAIT: Duration = Duration::from_millis(250);
+
+/// The same for paths through a TURN server.
+const RELAY_WAIT: Duration = Duration::from_millis(500);
+
 /// Maximum size of a chunk, in bytes. The Python client breaks at messages of about 262,000 bytes,
 /// and smaller chunks let other messages pass in between.
 const MAX_CHUNK: usize = 192 << 10;
@@ -79,6 +87,26 @@ pub(crate) struct IceServer {
     pub(crate) urls: Vec<String>,
     pub(crate) username: String,
     pub(crate) credential: String,
+}
+
+impl IceServer {
+    /// Returns whether the library accepts the URLs and the credentials.
+    pub(crate) fn is_valid(&self) -> bool {
+        let server = RTCIceServer {
+            urls: self.urls.clone(),
+            username: self.username.clone(),
+            credential: self.credential.clone(),
+        };
+        server.urls().is_ok()
+    }
+}
+
+/// Servers and rules for finding a network path.
+#[derive(Clone, Default)]
+pub(crate) struct IceConfig {
+    pub(crate) servers: Vec<IceServer>,
+    /// Whether all packets pass through a TURN server.
+    pub(crate) relay_only: bool,
 }
 
 /// Session description: its text, and `offer` or `answer`.
@@ -125,16 +153,16 @@ impl Pending {
     /// Creates a connection with a data channel, and the offer for the peer.
     pub(crate) async fn offer(
         label: &str,
-        servers: &[IceServer],
+        ice: &IceConfig,
     ) -> Result<(Pending, Arc<dyn RtcDataChannel>, Description), ConnectError> {
         // The peer opens no channel on a connection that this client offers.
-        let pending = Pending::new(servers, false).await?;
+        let pending = Pending::new(ice, false).await?;
         let connection = &pending.peer.connection;
         let failed = failed("the offer cannot be made");
         let channel = connection.create_data_channel(label, None).await;
         let channel = channel.map_err(&failed)?;
         let offer = connection.create_offer(None).await.map_err(&failed)?;
-        let mut offer = pending.described(offer).await?;
+        let mut offer = pending.described(offer, ice).await?;
         offer.sdp = offer.sdp.replace("a=setup:actpass", "a=setup:active");
         Ok((pending, channel, offer))
     }
@@ -153,13 +181,13 @@ impl Pending {
     /// Creates a connection for the offer of a peer, and the answer.
     pub(crate) async fn answer(
         offer: &Description,
-        servers: &[IceServer],
+        ice: &IceConfig,
     ) -> Result<(Pending, ChannelLimits, Description), ConnectError> {
-        let pending = Pending::new(servers, true).await?;
+        let pending = Pending::new(ice, true).await?;
         let limits = pending.remote(offer, "offer").await?;
         let answer = pending.peer.connection.create_answer(None).await;
         let answer = answer.map_err(failed("the answer cannot be made"))?;
-        let answer = pending.described(answer).await?;
+        let answer = pending.described(answer, ice).await?;
         Ok((pending, limits, answer))
     }
 
@@ -180,7 +208,7 @@ impl Pending {
     }
 
     /// Creates a connection. The peer may open one channel if `expects_channel` is true.
-    async fn new(servers: &[IceServer], expects_channel: bool) -> Result<Pending, ConnectError> {
+    async fn new(ice: &IceConfig, expects_channel: bool) -> Result<Pending, ConnectError> {
         let (channel_sender, channels) = mpsc::channel(1);
         let (gathered, is_gathered) = watch::channel(false);
         let (state, states) = watch::channel(ConnectionState::Opening);
@@ -190,20 +218,37 @@ impl Pending {
             gathered,
             state,
         };
+        let (policy, relay_wait) = match ice.relay_only {
+            true => (RTCIceTransportPolicy::Relay, Duration::ZERO),
+            false => (RTCIceTransportPolicy::All, RELAY_WAIT),
+        };
         let settings = SettingEngineBuilder::new()
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
             .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_RECEIVED as u32))
             .with_include_loopback_candidate(true)
             .with_answering_dtls_role(RTCDtlsRole::Server)
             .with_ice_timeouts(Some(ICE_DISCONNECTED), Some(ICE_FAILED), None)
+            .with_srflx_acceptance_min_wait(Some(NAT_WAIT))
+            .with_prflx_acceptance_min_wait(Some(NAT_WAIT))
+            .with_relay_acceptance_min_wait(Some(relay_wait))
             .build();
+        let servers = resolved(&ice.servers).await;
+        let mut urls = servers.iter().flat_map(|server| &server.urls);
+        let runtime = ConnectionRuntime {
+            relayed: urls.any(|url| url.starts_with("turn")),
+        };
+        if ice.relay_only && !runtime.relayed {
+            return Err(unrelayed(ice));
+        }
         let configuration = RTCConfigurationBuilder::default()
-            .with_ice_servers(resolved(servers).await)
+            .with_ice_servers(servers)
+            .with_ice_transport_policy(policy)
             .build();
         // The library binds one socket for each address of a network interface instead of the
         // unspecified address, except for loopback addresses.
         let addresses = ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"];
         let connection = PeerConnectionBuilder::new()
+            .with_runtime(Arc::new(runtime))
             .with_configuration(configuration)
             .with_setting_engine(settings)
             .with_handler(Arc::new(handler))
@@ -228,6 +273,7 @@ impl Pending {
     async fn described(
         &self,
         description: RTCSessionDescription,
+        ice: &IceConfig,
     ) -> Result<Description, ConnectError> {
         let Peer {
             connection,
@@ -243,7 +289,10 @@ impl Pending {
         let _ = timeout(GATHERING_TIMEOUT, gathered.wait_for(|gathered| *gathered)).await;
         let description = connection.local_description().await;
         let missing = || unopened("it has no local session description".to_owned());
-        let sdp = description.ok_or_else(missing)?.sdp;
+        let mut sdp = description.ok_or_else(missing)?.sdp;
+        if ice.relay_only {
+            sdp = sdp::without_own_addresses(&sdp).ok_or_else(|| unrelayed(ice))?;
+        }
         Ok(Description { sdp, kind })
     }
 
@@ -600,6 +649,16 @@ async fn resolved_url(url: &str) -> Option<String> {
     Some(format!("{scheme}:{}{query}", address?))
 }
 
+fn unrelayed(ice: &IceConfig) -> ConnectError {
+    let urls = ice.servers.iter().flat_map(|server| &server.urls);
+    let urls: Vec<_> = urls.map(String::as_str).collect();
+    unopened(format!(
+        "only paths through a TURN server are allowed, and none of the ICE servers [{}] gave an \
+         address",
+        urls.join(", ")
+    ))
+}
+
 fn unopened(detail: String) -> ConnectError {
     ConnectError::new(ConnectErrorKind::PeerConnection, detail)
 }
@@ -622,8 +681,12 @@ mod tests {
     async fn throughput_of_a_channel() {
         const SIZE: usize = 256 << 10;
         const MESSAGES: usize = 2000;
-        let (offering, channel, offer) = Pending::offer("label", &[]).await.unwrap();
-        let (answering, limits, answer) = Pending::answer(&offer, &[]).await.unwrap();
+        let (offering, channel, offer) = Pending::offer("label", &IceConfig::default())
+            .await
+            .unwrap();
+        let (answering, limits, answer) = Pending::answer(&offer, &IceConfig::default())
+            .await
+            .unwrap();
         let (sender, receiver) = tokio::join!(
             offering.accepted(channel, "label".into(), &answer),
             answering.accept(limits)

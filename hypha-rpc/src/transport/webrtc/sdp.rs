@@ -22,6 +22,7 @@ pub(super) const MAX_RECEIVED: usize = 256 << 10;
 const LEAST_MAX_MESSAGE: usize = 4 << 10;
 
 const CANDIDATE: &str = "a=candidate:";
+const RELATED_ADDRESS: &str = " raddr ";
 const MAX_MESSAGE_SIZE: &str = "a=max-message-size:";
 const MEDIA: &str = "m=";
 const CHANNELS: &str = "m=application ";
@@ -105,6 +106,27 @@ impl RemoteDescription {
     }
 }
 
+/// Replaces the addresses of this machine in a description with relay candidates. Each candidate
+/// contains the address of its socket. Returns `None` if there are no candidates.
+pub(super) fn without_own_addresses(sdp: &str) -> Option<String> {
+    let mut changed = String::with_capacity(sdp.len());
+    let mut has_candidates = false;
+    for line in sdp.lines() {
+        let is_candidate = line.starts_with(CANDIDATE);
+        has_candidates |= is_candidate;
+        match line.split_once(RELATED_ADDRESS) {
+            Some((relay, _)) if is_candidate => {
+                changed.push_str(relay);
+                changed.push_str(RELATED_ADDRESS);
+                changed.push_str("0.0.0.0 rport 0");
+            }
+            _ => changed.push_str(line),
+        }
+        changed.push_str("\r\n");
+    }
+    has_candidates.then_some(changed)
+}
+
 /// Parses the maximum message size of a peer. Zero stands for any size.
 fn message_size(text: &str) -> Result<usize, ConnectError> {
     match text.trim().parse::<u64>() {
@@ -160,6 +182,15 @@ mod tests {
         let sdp = "a=sctp-port:5000\r\na=max-message-size:262144\r\na=mid:0\r\n";
         assert_eq!(parsed.sdp, format!("{START}{sdp}"));
         assert_eq!(parsed.max_message, 65_536);
+    }
+
+    #[test]
+    fn relay_candidates_show_no_own_address() {
+        let relay = "a=candidate:1 1 udp 16777215 203.0.113.1 60255 typ relay raddr";
+        let sdp = format!("{START}{relay} 192.0.2.2 rport 39029\r\na=end-of-candidates\r\n");
+        let shown = format!("{START}{relay} 0.0.0.0 rport 0\r\na=end-of-candidates\r\n");
+        assert_eq!(without_own_addresses(&sdp), Some(shown));
+        assert_eq!(without_own_addresses(START), None);
     }
 
     #[test]
