@@ -700,26 +700,39 @@ fn rust_calls_python() {
     });
 }
 
+/// Starts a page in Chromium with the client id `page`.
+fn page(
+    browser: &Path,
+    url: &str,
+    workspace: &str,
+    token: &str,
+    options: &[&str],
+) -> Result<Arc<Process>> {
+    let mut command = javascript_program("webrtc_page.mjs")?;
+    command.args(["--server-url", url, "--workspace", workspace]);
+    command.args(["--token", token, "--client-id", "page"]);
+    command.arg("--browser").arg(browser).args(options);
+    Ok(Arc::new(Process::start("the page", &command)?))
+}
+
+/// Calls the service of a page.
+async fn call_page(service: &RemoteService) -> Result<()> {
+    let listener = Callback::new(|text: String| async move { format!("heard {text}") });
+    let told: String = service.call("tell", args!(listener)).await?;
+    ensure!(told == "heard news", "{told}");
+    check_sizes(service).await
+}
+
 #[test]
 fn rust_and_a_page_in_chromium_call_each_other() {
     let Some(browser) = program_or_skip(chromium()) else {
         return;
     };
     run(Kind::Ours, &[Language::JavaScript], async |server| {
-        let (host, caller, _reports) = clients(&server.url).await?;
+        let (host, caller, _reports) = clients(&server.url, local()).await?;
         let workspace = host.workspace();
-        let mut command = javascript_program("webrtc_page.mjs")?;
-        command.args(["--server-url", &server.url, "--workspace", &workspace]);
-        command.args([
-            "--token",
-            &caller.manager().await?.generate_token(None).await?,
-        ]);
-        command
-            .args(["--client-id", "page"])
-            .arg("--browser")
-            .arg(&browser);
-        let process = Process::start("the page", &command)?;
-        let process = Arc::new(process);
+        let token = caller.manager().await?.generate_token(None).await?;
+        let process = page(&browser, &server.url, &workspace, &token, &[])?;
         let said = said(&process, "DONE ").await?;
         let said: serde_json::Value = serde_json::from_str(&said)?;
         let expected = json!({
@@ -733,12 +746,44 @@ fn rust_and_a_page_in_chromium_call_each_other() {
 
         let rtc = self::said(&process, "READY ").await?;
         let peer = caller.get_rtc_service(&rtc, local()).await?;
-        let service = peer.get_service("page")?.await?;
-        let listener = Callback::new(|text: String| async move { format!("heard {text}") });
-        let told: String = service.call("tell", args!(listener)).await?;
-        ensure!(told == "heard news", "{told}");
-        check_sizes(&service).await?;
+        call_page(&peer.get_service("page")?.await?).await?;
         peer.disconnect().await;
+        process.terminate()?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_page_in_chromium_opens_a_direct_connection_automatically() {
+    let Some(browser) = program_or_skip(chromium()) else {
+        return;
+    };
+    run(Kind::Ours, &[Language::JavaScript], async |server| {
+        let (_owner, workspace, token) = owner(&server.url).await?;
+        let host = automatic(&server.url, &workspace, &token, "auto-host").await?;
+        let _reports = self::host(&host).await?;
+        let options = ["--automatic", "auto-host:direct"];
+        let process = page(&browser, &server.url, &workspace, &token, &options)?;
+        let seen = said(&process, "DONE ").await?;
+        let seen: serde_json::Value = serde_json::from_str(&seen)?;
+        let expected = json!({
+            "direct": true,
+            "caller": [format!("{workspace}/page"), workspace, seen["caller"][2], "webrtc"],
+            "tell": "heard news",
+            "numbers": [0, 1, 2, 3, 4],
+            "refuse": true,
+            "sizes": SIZES,
+        });
+        ensure!(seen == expected, "{seen}");
+
+        // The services of a page are called through the server, like those of Python, and return
+        // values of any size.
+        let id = said(&process, "READY ").await?;
+        let caller = automatic(&server.url, &workspace, &token, "auto-caller").await?;
+        let service = caller.get_service(&id).await?;
+        call_page(&service).await?;
+        let echoed: Bytes = service.call("echo", args!(data(LARGE))).await?;
+        ensure!(echoed == data(LARGE), "other bytes");
         process.terminate()?;
         Ok(())
     });

@@ -1,6 +1,8 @@
-// Calls the Rust client over WebRTC from a page in Chromium, and offers a service to it there.
+// Calls the Rust client over WebRTC from a page in Chromium, and offers a service to it there. With
+// `--automatic ID`, the connection is opened by `getService` of this service.
 //
-// Prints `DONE <observations>` in JSON, then `READY <id of the signaling service>`.
+// Prints `DONE <observations>` in JSON, then `READY <id>`: of the signaling service, or with
+// `--automatic` of the service.
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -9,7 +11,7 @@ import { join } from "node:path";
 import { chromium } from "playwright-core";
 import { onTermination, parse, say } from "./peer.mjs";
 
-const options = parse("browser");
+const options = parse("browser", "automatic");
 const folder = await mkdtemp(join(tmpdir(), "webrtc-page-"));
 const browser = await chromium.launchPersistentContext(folder, {
   executablePath: options.browser,
@@ -17,6 +19,25 @@ const browser = await chromium.launchPersistentContext(folder, {
   bypassCSP: true,
   args: ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"],
 });
+
+// Calls methods of the Rust service in the page, and returns the observations.
+async function exercise(direct) {
+  const seen = { caller: await direct.caller() };
+  seen.tell = await direct.tell((text) => `heard ${text}`);
+  seen.numbers = [];
+  for await (const number of await direct.numbers(5)) seen.numbers.push(number);
+  try {
+    await direct.refuse();
+  } catch (error) {
+    seen.refuse = String(error).includes("refused on purpose");
+  }
+  seen.sizes = [];
+  for (const size of [1, 60_000, 200_000, 1 << 20]) {
+    const echoed = await direct.echo(new Uint8Array(size));
+    if (echoed.byteLength === size) seen.sizes.push(size);
+  }
+  return seen;
+}
 
 async function end(code) {
   await browser.close();
@@ -38,51 +59,52 @@ try {
     client_id: options["client-id"],
   };
 
-  const seen = await page.evaluate(async (connection) => {
+  await page.evaluate(`window.exercise = ${exercise}`);
+  const seen = await page.evaluate(async ([connection, automatic]) => {
     const { connectToServer, getRTCService } = window.hyphaWebsocketClient;
-    window.server = await connectToServer(connection);
-    const peer = await getRTCService(window.server, "rtc", {
+    const config = {
       ice_servers: [],
       // Chunks of the default size do not fit into a message of the Rust client.
       long_message_chunk_size: 128 * 1024,
       method_timeout: 60,
-    });
-    const direct = await peer.getService("direct");
-    const seen = { caller: await direct.caller() };
-    seen.tell = await direct.tell((text) => `heard ${text}`);
-    seen.numbers = [];
-    for await (const number of await direct.numbers(5)) seen.numbers.push(number);
-    try {
-      await direct.refuse();
-    } catch (error) {
-      seen.refuse = String(error).includes("refused on purpose");
+    };
+    if (automatic) {
+      connection.webrtc = true;
+      connection.webrtc_config = {
+        ice_servers: [],
+        visibility: "protected",
+        require_context: true,
+      };
     }
-    seen.sizes = [];
-    for (const size of [1, 60_000, 200_000, 1 << 20]) {
-      const echoed = await direct.echo(new Uint8Array(size));
-      if (echoed.byteLength === size) seen.sizes.push(size);
+    window.server = await connectToServer(connection);
+    if (automatic) {
+      const direct = await window.server.getService(automatic, { webrtc_config: config });
+      return { direct: direct._webrtc, ...(await window.exercise(direct)) };
     }
+    const peer = await getRTCService(window.server, "rtc", config);
+    const seen = await window.exercise(await peer.getService("direct"));
     await peer.disconnect();
     return seen;
-  }, connection);
+  }, [connection, options.automatic]);
   say(`DONE ${JSON.stringify(seen)}`);
 
-  const id = await page.evaluate(async () => {
+  const id = await page.evaluate(async (automatic) => {
     const { registerRTCService } = window.hyphaWebsocketClient;
-    await window.server.registerService({
+    const page = await window.server.registerService({
       id: "page",
       config: { visibility: "protected" },
       echo: (data) => data,
       length: (data) => data.byteLength,
       tell: (listener) => listener("news"),
     });
+    if (automatic) return page.id;
     const service = await registerRTCService(window.server, "page-rtc", {
       visibility: "protected",
       require_context: true,
       ice_servers: [],
     });
     return service.id;
-  });
+  }, options.automatic);
   say(`READY ${id}`);
 } catch (error) {
   say(`FAILED ${String(error.stack ?? error)}`);
