@@ -19,12 +19,19 @@ pub struct Figures {
     pub mb_1: f64,
     /// Throughput of echoes of 16 MB, in MB per second.
     pub mb_16: f64,
+    /// Throughput of echoes of 100 MB, in MB per second. Zero if it was not measured.
+    #[serde(default)]
+    pub mb_100: f64,
     /// Throughput of echoes of 16 MB arrays, in MB per second. Zero if the stack has no arrays.
     #[serde(default)]
     pub mb_array: f64,
     /// Stream items that the consumer receives per second. Zero if the stack has no streams.
     #[serde(default)]
     pub items: f64,
+    /// Time to look up the service and to make the first call, in milliseconds. Zero if it was not
+    /// measured.
+    #[serde(default)]
+    pub first_ms: f64,
 }
 
 /// Sorts the samples. Returns the median and the 99th percentile, in microseconds.

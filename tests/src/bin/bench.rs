@@ -17,7 +17,7 @@ use hypha_rpc_tests::servers::{Kind, Server, Setup};
 /// Measures calls and payloads, and prints a table.
 #[derive(Parser)]
 struct Options {
-    /// Duration of each measurement, in seconds. Each stack has six measurements.
+    /// Duration of each measurement, in seconds. Each stack has seven measurements.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
     /// Number of rounds. The best value of each measurement counts.
@@ -30,6 +30,7 @@ struct Options {
 
 const OURS: &str = "Rust - Rust, hypha-server";
 const DIRECT: &str = "Rust - Rust, WebRTC";
+const DIRECT_PYTHON: &str = "Python - Rust, WebRTC";
 const RELAY: &str = "bare frames, WebSocket relay";
 const OTHER_BUILD: &str = "Rust - Rust, the other build";
 
@@ -58,6 +59,8 @@ fn main() -> Result<()> {
         (OURS, None),
         (OTHER_BUILD, None),
         (DIRECT, None),
+        ("Python - Rust, hypha-server", None),
+        (DIRECT_PYTHON, None),
         ("Rust - Rust, Python server", None),
         ("Python - Python, Python server", None),
         (RELAY, None),
@@ -70,6 +73,13 @@ fn main() -> Result<()> {
                 None => None,
             },
             Some(rust(&peer, &ours.url, options.seconds, &["--webrtc"])?),
+            Some(python_calls_rust(&peer, &ours.url, options.seconds, &[])?),
+            Some(python_calls_rust(
+                &peer,
+                &ours.url,
+                options.seconds,
+                &["--webrtc"],
+            )?),
             Some(rust(&peer, &python.url, options.seconds, &[])?),
             Some(through_python(&python.url, options.seconds)?),
             Some(relay(options.seconds)?),
@@ -98,6 +108,15 @@ fn rust(peer: &Path, url: &str, seconds: f64, more: &[&str]) -> Result<Figures> 
     caller.args(["call", url, &service, &seconds.to_string()]);
     caller.args(more);
     figures("the Rust caller", &mut caller)
+}
+
+fn python_calls_rust(peer: &Path, url: &str, seconds: f64, more: &[&str]) -> Result<Figures> {
+    let host = start("the Rust host", Command::new(peer).args(["host", url]))?;
+    let service = host.wait_for_prefix(LIMIT, "READY ")?;
+    let mut caller = python_program("bench_client.py")?;
+    caller.args(["--server-url", url, "--service", &service]);
+    caller.args(["--seconds", &seconds.to_string()]).args(more);
+    figures("the Python caller", &mut caller)
 }
 
 fn through_python(url: &str, seconds: f64) -> Result<Figures> {
@@ -169,14 +188,16 @@ fn best(a: &Figures, b: &Figures) -> Figures {
         parallel_us: low(a.parallel_us, b.parallel_us),
         mb_1: a.mb_1.max(b.mb_1),
         mb_16: a.mb_16.max(b.mb_16),
+        mb_100: a.mb_100.max(b.mb_100),
         mb_array: a.mb_array.max(b.mb_array),
         items: a.items.max(b.items),
+        first_ms: a.first_ms.min(b.first_ms),
     }
 }
 
 fn print(rows: &[(&str, Option<Figures>)]) {
     println!(
-        "{:32} {:>9} {:>8} {:>8} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>10}",
+        "{:32} {:>9} {:>8} {:>8} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>10} {:>8}",
         "",
         "1 at once",
         "p50 us",
@@ -186,14 +207,16 @@ fn print(rows: &[(&str, Option<Figures>)]) {
         "p99 us",
         "1 MB",
         "16 MB",
+        "100 MB",
         "array",
-        "stream"
+        "stream",
+        "first ms"
     );
     for (name, figures) in rows {
         let Some(f) = figures else { continue };
         println!(
             "{name:32} {:>7.0}/s {:>8.0} {:>8.0} {:>8.0}/s {:>8.0} {:>8.0} {:>8.0} {:>8.0} {:>8.0} \
-             {:>8.0}/s",
+             {:>8.0} {:>8.0}/s {:>8.1}",
             f.serial_rate,
             f.serial_us.0,
             f.serial_us.1,
@@ -202,13 +225,15 @@ fn print(rows: &[(&str, Option<Figures>)]) {
             f.parallel_us.1,
             f.mb_1,
             f.mb_16,
+            f.mb_100,
             f.mb_array,
-            f.items
+            f.items,
+            f.first_ms
         );
     }
     println!(
         "(payloads in MB/s of one direction; array: 16 MB of float32; stream: small items at the \
-         consumer)\n"
+         consumer; first: lookup and first call of a new client; 0: not measured)\n"
     );
     let find = |wanted: &str| rows.iter().find(|(name, _)| *name == wanted)?.1.as_ref();
     let ours = find(OURS);

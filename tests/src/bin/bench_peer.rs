@@ -39,7 +39,7 @@ enum Role {
         server_url: String,
         service: String,
         seconds: f64,
-        /// Call over a direct connection, not through the server.
+        /// Call over a direct connection that the lookup opens, not through the server.
         #[arg(long)]
         webrtc: bool,
     },
@@ -100,6 +100,8 @@ impl Bench for Service {
 }
 
 const AT_ONCE: usize = 64;
+/// Number of clients that each make a first call. The median counts.
+const FIRST_CALLS: usize = 9;
 const MB: usize = 1 << 20;
 /// Number of echoes of each size to ignore. The first echoes are slow, because they get new memory
 /// from the system.
@@ -111,13 +113,12 @@ const ITEMS: u32 = 100_000;
 async fn main() -> Result<()> {
     match Options::parse().role {
         Role::Host { server_url } => {
-            let hypha = hypha_rpc::connect(server_url).await?;
+            let hypha = hypha_rpc::connect(server_url).webrtc(rtc()).await?;
             let service = BenchService::new(Service);
             let info = hypha
                 .register_service(service)
                 .visibility(Visibility::Public)
                 .await?;
-            hypha.register_rtc_service("bench-rtc", rtc()).await?;
             say(&format!("READY {}", info.id))?;
             Ok(hypha.run_until_ctrl_c().await?)
         }
@@ -127,19 +128,31 @@ async fn main() -> Result<()> {
             seconds,
             webrtc,
         } => {
-            let hypha = hypha_rpc::connect(server_url).await?;
-            let bench: BenchProxy = match webrtc {
-                true => {
-                    let (client, _) = service.split_once(':').context("no client")?;
-                    let signaling = format!("{client}:bench-rtc");
-                    let peer = hypha.get_rtc_service(signaling, rtc()).await?;
-                    peer.proxy("bench").await?
-                }
-                false => hypha.proxy(service).await?,
-            };
-            say(&serde_json::to_string(
-                &call(&bench, Duration::from_secs_f64(seconds)).await?,
-            )?)
+            let mut connect = hypha_rpc::connect(server_url);
+            if webrtc {
+                connect = connect.webrtc(rtc());
+            }
+            let mut first = Vec::new();
+            for _ in 0..FIRST_CALLS {
+                let hypha = connect.clone().await?;
+                let started = Instant::now();
+                hypha
+                    .proxy::<BenchProxy>(&*service)
+                    .await?
+                    .add(1.0, 2.0)
+                    .await?;
+                first.push(started.elapsed());
+                hypha.disconnect().await;
+            }
+            let hypha = connect.await?;
+            let bench: BenchProxy = hypha.proxy(service).await?;
+            let mut figures = call(&bench, Duration::from_secs_f64(seconds)).await?;
+            figures.first_ms = percentiles(&mut first).0 / 1e3;
+            let sent = hypha.stats().bytes_sent;
+            if webrtc && sent > MB as u64 {
+                bail!("{sent} bytes passed through the server");
+            }
+            say(&serde_json::to_string(&figures)?)
         }
         Role::Stream {
             server_url,
@@ -217,8 +230,8 @@ async fn call(bench: &BenchProxy, time: Duration) -> Result<Figures> {
     }
     let parallel_rate = parallel.len() as f64 / started.elapsed().as_secs_f64();
 
-    let mut payload = [0.0; 2];
-    for (rate, size) in payload.iter_mut().zip([MB, 16 * MB]) {
+    let mut payload = [0.0; 3];
+    for (rate, size) in payload.iter_mut().zip([MB, 16 * MB, 100 * MB]) {
         let data = Binary::from(vec![7u8; size]);
         let echo = async || -> Result<()> {
             let back = bench.echo(data.clone()).await?;
@@ -259,8 +272,10 @@ async fn call(bench: &BenchProxy, time: Duration) -> Result<Figures> {
         parallel_us: percentiles(&mut parallel),
         mb_1: payload[0],
         mb_16: payload[1],
+        mb_100: payload[2],
         mb_array,
         items,
+        first_ms: 0.0,
     })
 }
 
@@ -427,8 +442,10 @@ async fn relay_call(url: &str, time: Duration) -> Result<Figures> {
         parallel_us: percentiles(&mut parallel.took),
         mb_1: payload[0],
         mb_16: payload[1],
+        mb_100: 0.0,
         mb_array: 0.0,
         items: 0.0,
+        first_ms: 0.0,
     })
 }
 
