@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use hypha_rpc_tests::executables::executable;
 use hypha_rpc_tests::figures::Figures;
-use hypha_rpc_tests::peers::python_program;
+use hypha_rpc_tests::peers::{chromium, javascript_program, python_program};
 use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::servers::{Kind, Server, Setup};
 
@@ -30,7 +30,6 @@ struct Options {
 
 const OURS: &str = "Rust - Rust, hypha-server";
 const DIRECT: &str = "Rust - Rust, WebRTC";
-const DIRECT_PYTHON: &str = "Python - Rust, WebRTC";
 const RELAY: &str = "bare frames, WebSocket relay";
 const OTHER_BUILD: &str = "Rust - Rust, the other build";
 
@@ -55,12 +54,14 @@ fn main() -> Result<()> {
         None => None,
     };
     let peer = executable("bench_peer")?;
+    let browser = chromium().ok();
     let mut rows: Vec<(&str, Option<Figures>)> = vec![
         (OURS, None),
         (OTHER_BUILD, None),
         (DIRECT, None),
         ("Python - Rust, hypha-server", None),
-        (DIRECT_PYTHON, None),
+        ("Python - Rust, WebRTC", None),
+        ("Chromium - Rust, WebRTC", None),
         ("Rust - Rust, Python server", None),
         ("Python - Python, Python server", None),
         (RELAY, None),
@@ -80,6 +81,10 @@ fn main() -> Result<()> {
                 options.seconds,
                 &["--webrtc"],
             )?),
+            match &browser {
+                Some(browser) => Some(page(&peer, browser, &ours.url, options.seconds)?),
+                None => None,
+            },
             Some(rust(&peer, &python.url, options.seconds, &[])?),
             Some(through_python(&python.url, options.seconds)?),
             Some(relay(options.seconds)?),
@@ -117,6 +122,16 @@ fn python_calls_rust(peer: &Path, url: &str, seconds: f64, more: &[&str]) -> Res
     caller.args(["--server-url", url, "--service", &service]);
     caller.args(["--seconds", &seconds.to_string()]).args(more);
     figures("the Python caller", &mut caller)
+}
+
+/// Measures a page in Chromium that calls a Rust host over WebRTC.
+fn page(peer: &Path, browser: &Path, url: &str, seconds: f64) -> Result<Figures> {
+    let host = start("the Rust host", Command::new(peer).args(["host", url]))?;
+    let service = host.wait_for_prefix(LIMIT, "READY ")?;
+    let mut page = javascript_program("webrtc_page.mjs")?;
+    page.args(["--server-url", url, "--automatic", &service]);
+    page.args(["--seconds", &seconds.to_string()]);
+    figures("the page", page.arg("--browser").arg(browser))
 }
 
 fn through_python(url: &str, seconds: f64) -> Result<Figures> {
