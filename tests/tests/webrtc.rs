@@ -1,6 +1,7 @@
 //! Tests calls over WebRTC data channels between Rust, Python and JavaScript. The server only
 //! forwards the offers and answers.
 
+use std::net::UdpSocket;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -374,6 +375,24 @@ fn a_peer_that_does_not_answer_is_an_error() {
                 other => anyhow::bail!("{id}: {other:?}"),
             }
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_silent_stun_server_delays_a_connection_by_seconds() {
+    run(Kind::Ours, &[], async |server| {
+        let silent = UdpSocket::bind("127.0.0.1:0")?;
+        let stun = IceServer::new(format!("stun:{}", silent.local_addr()?));
+        let options = || RtcOptions::new().ice_servers([stun.clone()]);
+        let (_host, caller, _reports) = clients(&server.url, options()).await?;
+        let begin = Instant::now();
+        let peer = caller.get_rtc_service("rtc", options()).await?;
+        // Each side waits 2 s.
+        let elapsed = begin.elapsed();
+        ensure!(elapsed < Duration::from_secs(8), "{elapsed:?}");
+        let direct: DirectProxy = peer.proxy("direct").await?;
+        ensure!(direct.echo(Bytes::from_static(b"x")).await? == "x");
         Ok(())
     });
 }

@@ -146,6 +146,14 @@ impl RtcOptions {
     ///
     /// If the service cannot be called within 2 s, the connection has only the servers of
     /// [`ice_servers`](Self::ice_servers), and a warning is logged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use hypha_rpc::client::RtcOptions;
+    ///
+    /// let options = RtcOptions::new().ice_servers([]).ice_service("coturn");
+    /// ```
     pub fn ice_service(mut self, id: impl Into<String>) -> Self {
         self.ice_service = Some(id.into());
         self
