@@ -243,6 +243,19 @@ fn arrays_survive_in_tagged_and_flattened_types() {
     survives(array![[1.5f32, -0.0]]);
     survives(array![true, false]);
     survives(array![Complex::new(1.5, -2.0)]);
+    #[cfg(feature = "half")]
+    {
+        let halves = array![[half::f16::MIN, half::f16::ONE, half::f16::MIN_POSITIVE]];
+        survives(halves.clone());
+        survives(halves.reversed_axes());
+        survives(hypha_wire::Array::from(vec![
+            half::f16::MAX,
+            half::f16::NEG_ONE,
+        ]));
+        survives(vec![Some(hypha_wire::Array::from(vec![
+            half::f16::INFINITY,
+        ]))]);
+    }
     survives(array![1u8, 2].into_dyn());
     survives(Array0::from_elem((), 1.5));
     survives(Array3::<u16>::zeros((2, 0, 3)));
@@ -268,6 +281,17 @@ fn arrays_survive_in_tagged_and_flattened_types() {
     for first in [0.0, 1.0, 2.0, -1.0, 1.5, 300.0] {
         assert_eq!(tagged(json!([first, 2])), Ok(array![first, 2.0]));
         assert_eq!(tagged(json!([first, 2])), Ok(array![first, 2.0].into_dyn()));
+    }
+    #[cfg(feature = "half")]
+    {
+        let halves = array![half::f16::ONE, half::f16::from_f32(0.5)];
+        assert_eq!(tagged(json!([1, 0.5])), Ok(halves.clone()));
+        assert_eq!(tagged(json!([1.0, 0.5])), Ok(halves.clone()));
+        let typed = hypha_wire::Array::from(halves.to_vec());
+        assert_eq!(tagged(json!([1, 0.5])), Ok(typed));
+        let one = array![half::f16::ONE];
+        assert_eq!(tagged(json!([1])), Ok(one.clone()));
+        assert_eq!(tagged(json!([1])), Ok(one.into_dyn()));
     }
     assert_eq!(tagged(json!([])), Ok(Array1::<u8>::zeros(0)));
     assert_eq!(tagged(json!([1])), Ok(array![1u8]));

@@ -367,6 +367,20 @@ fn collections_are_read_from_every_form() {
         error::<OrderedMap<u8, u8>>(value!({"b": 1})),
         "expected integer, got string"
     );
+    let named = OrderedMap::from(vec![(12u8, 1u8), (7, 2)]);
+    assert_eq!(decode(value!({"12": 1, "7": 2})), Ok(named));
+    let negative = OrderedMap::from(vec![(-12i64, 1u8)]);
+    assert_eq!(decode(value!({"-12": 1})), Ok(negative));
+    let switches = OrderedMap::from(vec![(true, 1u8), (false, 2)]);
+    assert_eq!(decode(value!({"true": 1, "false": 2})), Ok(switches));
+    for key in ["+1", "300", "1.0"] {
+        let wanted = "expected integer, got string";
+        assert_eq!(
+            error::<OrderedMap<u8, u8>>(Value::Map([(key.into(), 1.into())].into_iter().collect())),
+            wanted,
+            "{key}"
+        );
+    }
     let twice = Codes::from(vec![("a".to_owned(), 1), ("a".to_owned(), 2)]);
     assert_eq!(twice.get(&"a".to_owned()), Some(&2));
 }
@@ -394,6 +408,15 @@ fn collections_survive_buffering_and_json() {
     assert_eq!(decode::<Tagged>(&all).as_ref(), Ok(&all));
     let json = serde_json::to_string(&all).expect("JSON");
     assert_eq!(serde_json::from_str::<Tagged>(&json).expect("JSON"), all);
+    // A caller over HTTP has only strings as keys.
+    for codes in [value!({"1": 2}), value!({"1": 2, "7": 3})] {
+        let mut given = Value::encode_from(&all).expect("encodes");
+        if let Value::Map(members) = &mut given {
+            members.insert("codes".into(), codes.clone());
+        }
+        let Tagged::All { codes: found, .. } = decode(&given).expect("decodes");
+        assert_eq!(Ok(found), decode(codes));
+    }
 }
 
 #[test]

@@ -31,8 +31,11 @@ pub(super) enum Form {
     Bools,
     /// A number or timestamp becomes serde's struct of the time type.
     Time(Time),
-    /// An array, or nested lists of numbers, becomes serde's struct of an `ndarray::Array`.
+    /// An array, or nested lists of numbers, becomes serde's struct of an `ndarray::Array`. With
+    /// the feature `half`, real numbers become the bit patterns of `half::f16`.
     Array,
+    /// As `Array`, but real numbers remain numbers.
+    ArrayOfNumbers,
 }
 
 /// Form to use for the values at one place.
@@ -234,6 +237,8 @@ pub(super) struct Notes {
     pub(super) last: Last,
     /// Whether a value was out of range of the form of its hint.
     pub(super) is_out_of_range: bool,
+    /// Whether numbers of an array have become bit patterns of `half::f16`.
+    pub(super) has_halves: bool,
 }
 
 /// Recording mode of this thread.
@@ -364,6 +369,11 @@ pub(super) fn out_of_range() {
     NOTES.with_borrow_mut(|notes| notes.is_out_of_range = true);
 }
 
+/// Records that the numbers of an array have become bit patterns of `half::f16`.
+pub(super) fn made_halves() {
+    NOTES.with_borrow_mut(|notes| notes.has_halves = true);
+}
+
 impl Notes {
     /// Returns whether a hint may have changed this key.
     fn has_changed_key(&self, key: &str) -> bool {
@@ -463,6 +473,11 @@ pub(super) fn refused(unexpected: Unexpected<'_>, expected: &str) {
         if let (Some(shown), Some(form)) = (shown.clone(), form) {
             notes.refuse(shown, form);
         }
+        if notes.has_halves && matches!(unexpected, Unexpected::NewtypeStruct) {
+            for shown in [Shown::Map, Shown::List] {
+                notes.refuse(shown, Form::ArrayOfNumbers);
+            }
+        }
         let is_misfit = match unexpected {
             Unexpected::Map => true,
             Unexpected::Bytes(_) => expected.contains("string"),
@@ -547,8 +562,10 @@ impl Form {
             (Form::Integers, Shown::Text(key)) => is_integer(key),
             (Form::Bools, Shown::Text(key)) => is_bool(key),
             (Form::Time(_), Shown::UInt(_) | Shown::Int(_) | Shown::Float(_) | Shown::Ext) => true,
-            (Form::Array, Shown::Text(_) | Shown::Ext | Shown::Null) => false,
-            (Form::Array, _) => true,
+            (Form::Array | Form::ArrayOfNumbers, Shown::Text(_) | Shown::Ext | Shown::Null) => {
+                false
+            }
+            (Form::Array | Form::ArrayOfNumbers, _) => true,
             _ => false,
         }
     }

@@ -11,6 +11,7 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::decode_error::DecodeError;
 use super::value::Value;
 use crate::keys;
 use crate::keys::{SCHEMA_KEYS, SCHEMA_KIND};
@@ -215,13 +216,30 @@ impl<'de, K: DeserializeOwned, V: Deserialize<'de>> Visitor<'de> for PairsVisito
                 _ => Err(de::Error::invalid_type(de::Unexpected::Map, &self)),
             };
         }
-        let key = first.decode_as().map_err(de::Error::custom)?;
+        let key = decode_key(&first).map_err(de::Error::custom)?;
         let mut pairs = vec![(key, entries.next_value()?)];
         while let Some(entry) = entries.next_entry()? {
             pairs.push(entry);
         }
         Ok(OrderedMap(pairs))
     }
+}
+
+/// Decodes a key. As in other maps, a string may hold the digits of an integer, or a `bool`.
+fn decode_key<K: DeserializeOwned>(key: &Value) -> Result<K, DecodeError> {
+    let decoded = key.decode_as();
+    let Some(text) = key.as_str().filter(|_| decoded.is_err()) else {
+        return decoded;
+    };
+    let other = match (text.parse::<u64>(), text.parse::<i64>(), text) {
+        // No client writes a plus sign, which `parse` accepts.
+        _ if text.starts_with('+') => return decoded,
+        (Ok(number), ..) => Value::from(number),
+        (_, Ok(number), _) => Value::from(number),
+        (.., "true" | "false") => Value::from(text == "true"),
+        _ => return decoded,
+    };
+    other.decode_as().or(decoded)
 }
 
 /// Reads the pairs of a map whose `_rtype` has been read.

@@ -305,7 +305,7 @@ fn f16_to_f64(bits: u16) -> f64 {
 
 /// Returns the bits of the nearest 16-bit float. If two floats are equally near, returns the float
 /// with an even fraction.
-fn f16_from_f64(number: f64) -> u16 {
+pub(super) fn f16_from_f64(number: f64) -> u16 {
     let size = number.abs();
     let bits = if number.is_nan() {
         0x7e00

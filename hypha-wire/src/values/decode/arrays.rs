@@ -7,11 +7,12 @@
 use serde::de::value::{BorrowedBytesDeserializer, SeqDeserializer};
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
 
-use super::elements::Rows;
+use super::elements::{Halves, Rows};
 use super::{DecodeError, Decoder};
 use crate::values::array::NdArray;
 use crate::values::array_serde::ArrayVisitor;
 use crate::values::buffered;
+use crate::values::dtype::DType;
 
 /// Value of the field `v`, the version of serde's struct.
 pub(in crate::values) const VERSION: u8 = 1;
@@ -29,17 +30,21 @@ pub(in crate::values) fn is_array(name: &str, fields: &[&str]) -> bool {
 }
 
 /// Reads the next value as an array, and visits it as serde's struct: version, shape and elements.
+/// If `is_half` is true, real numbers become the bit patterns of `half::f16`.
 pub(super) fn visit_next<'de, V: Visitor<'de>>(
     decoder: &mut Decoder<'de>,
+    is_half: bool,
     visitor: V,
 ) -> Result<V::Value, DecodeError> {
     // The parts of the array need no other form.
     let trail = decoder.trail.take();
     let array = decoder.deserialize_any(ArrayVisitor)?;
     decoder.trail = trail;
+    let is_real = array.dtype().is_real() && *array.dtype() != DType::Bool;
     visitor.visit_map(Parts {
         decoder,
         array: &array,
+        is_half: is_half && is_real,
         next: 0,
     })
 }
@@ -47,6 +52,7 @@ pub(super) fn visit_next<'de, V: Visitor<'de>>(
 struct Parts<'a, 'd, 'de> {
     decoder: &'d mut Decoder<'de>,
     array: &'a NdArray,
+    is_half: bool,
     next: usize,
 }
 
@@ -84,6 +90,7 @@ impl<'de> MapAccess<'de> for Parts<'_, '_, 'de> {
             _ => seed.deserialize(Flat {
                 decoder: self.decoder,
                 array: self.array,
+                is_half: self.is_half,
             }),
         }
     }
@@ -93,13 +100,17 @@ impl<'de> MapAccess<'de> for Parts<'_, '_, 'de> {
 struct Flat<'a, 'd, 'de> {
     decoder: &'d mut Decoder<'de>,
     array: &'a NdArray,
+    is_half: bool,
 }
 
 impl<'de> Deserializer<'de> for Flat<'_, '_, 'de> {
     type Error = DecodeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        Rows::visit_flat(self.decoder, self.array, visitor)
+        match self.is_half {
+            true => Halves::visit(self.decoder, self.array, visitor),
+            false => Rows::visit_flat(self.decoder, self.array, visitor),
+        }
     }
 
     serde::forward_to_deserialize_any! {

@@ -2,13 +2,14 @@
 //! arrives for a `Vec<f64>` or a `Vec<Vec<f64>>`.
 
 use serde::de::value::SeqDeserializer;
-use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::{ALLOCATION, Decoder, Token};
 use crate::values::array::NdArray;
+use crate::values::buffered;
 use crate::values::decode_error::DecodeError;
-use crate::values::dtype::Number;
+use crate::values::dtype::{self, Number};
 use crate::values::time_type::Time;
 
 /// Returns the number in `item`. Returns `None` if `item` is not exactly one element, or if the
@@ -250,5 +251,83 @@ impl<'de> Deserializer<'de> for Part<'_, '_, 'de> {
     forward_to_deserialize_any! {
         bool f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct
         map enum identifier ignored_any
+    }
+}
+
+/// List of the elements of an array as bit patterns of `half::f16`, for serde's buffer.
+///
+/// `half::f16` reads a bit pattern from the buffer, and a `u16` or an `f64` reads a number. No
+/// number type accepts a newtype from the buffer, and `half::f16` is a newtype of its bit pattern.
+/// So the first element is a newtype: serde refuses the list if its elements have another type.
+pub(super) struct Halves<'a, 'd, 'de> {
+    /// Decoder whose limit is charged for the memory of the elements.
+    decoder: &'d mut Decoder<'de>,
+    array: &'a NdArray,
+    /// Bytes of the remaining elements.
+    data: &'a [u8],
+    is_first: bool,
+}
+
+impl<'a, 'd, 'de> Halves<'a, 'd, 'de> {
+    pub(super) fn visit<V: Visitor<'de>>(
+        decoder: &'d mut Decoder<'de>,
+        array: &'a NdArray,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        buffered::made_halves();
+        decoder.charge(2 * ALLOCATION)?;
+        visitor.visit_seq(Halves {
+            decoder,
+            array,
+            data: array.data(),
+            is_first: true,
+        })
+    }
+}
+
+impl<'de> SeqAccess<'de> for Halves<'_, '_, 'de> {
+    type Error = DecodeError;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, DecodeError> {
+        let size = self.array.dtype().item_size().unwrap_or(0);
+        let Some((item, rest)) = self.data.split_at_checked(size) else {
+            return Ok(None);
+        };
+        let order = self.array.byte_order();
+        let Some(number) = self.array.dtype().read(item, order).filter(|_| size > 0) else {
+            return Ok(None);
+        };
+        self.data = rest;
+        self.decoder.charge(size_of::<S::Value>())?;
+        let half = Half {
+            bits: dtype::f16_from_f64(number.to_f64()),
+            is_newtype: std::mem::take(&mut self.is_first),
+        };
+        seed.deserialize(half).map(Some)
+    }
+}
+
+/// Bit pattern of a `half::f16`.
+struct Half {
+    bits: u16,
+    is_newtype: bool,
+}
+
+impl<'de> Deserializer<'de> for Half {
+    type Error = DecodeError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.is_newtype {
+            true => visitor.visit_newtype_struct(self.bits.into_deserializer()),
+            false => visitor.visit_u16(self.bits),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }

@@ -706,12 +706,12 @@ impl<'de> Decoder<'de> {
                 let fields = time.fields().map(str::as_bytes).into_iter().zip(parts);
                 visitor.visit_map(MapDeserializer::new(fields))
             }
-            Some(Form::Array) => {
+            Some(form @ (Form::Array | Form::ArrayOfNumbers)) => {
                 self.pos = start;
+                let is_half = cfg!(feature = "half") && form == Form::Array;
                 match self.is_array_next()? {
-                    true => {
-                        arrays::visit_next(self, visitor).inspect_err(|_| buffered::out_of_range())
-                    }
+                    true => arrays::visit_next(self, is_half, visitor)
+                        .inspect_err(|_| buffered::out_of_range()),
                     false => self.token().and_then(|token| self.visit(token, visitor)),
                 }
             }
@@ -885,7 +885,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
             };
         }
         if arrays::is_array(name, fields) && self.is_array_next()? {
-            return arrays::visit_next(self, visitor);
+            return arrays::visit_next(self, false, visitor);
         }
         match self.token()? {
             Token::Map(len) if fields.contains(&keys::RTYPE) => {
