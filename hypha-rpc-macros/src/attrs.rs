@@ -251,10 +251,18 @@ pub(crate) fn schema(attrs: &[Attribute]) -> impl Iterator<Item = &Attribute> {
     attrs.iter().filter(|attr| attr.path().is_ident("schemars"))
 }
 
-/// Returns whether this is an attribute of a parameter that the macro reads and removes: a doc
-/// comment, `#[hypha(..)]` or `#[schemars(..)]`.
-pub(crate) fn is_for_argument(attr: &Attribute) -> bool {
-    is_doc(attr) || is_ours(attr) || attr.path().is_ident("schemars")
+/// Returns whether this is an attribute that the macro reads and removes: `#[hypha(..)]` or
+/// `#[schemars(..)]`.
+pub(crate) fn is_read(attr: &Attribute) -> bool {
+    is_ours(attr) || attr.path().is_ident("schemars")
+}
+
+/// Returns whether all keys of `#[schemars(..)]` are `extend(..)`.
+pub(crate) fn only_extends(attr: &Attribute) -> bool {
+    let keys = Punctuated::<Meta, Token![,]>::parse_terminated;
+    let keys = attr.parse_args_with(keys);
+    let is_extend = |key: &Meta| matches!(key, Meta::List(list) if list.path.is_ident("extend"));
+    keys.is_ok_and(|keys| keys.iter().all(is_extend))
 }
 
 /// Returns whether this is a doc comment or `#[doc ..]`.

@@ -5,12 +5,15 @@
 //! generated code then adds names, classes and messages, which schemars does not know. The types of
 //! the fields need not have a schema.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Attribute, Data, DeriveInput, Field, Fields, LitStr, Meta, Token, parse_quote};
+use syn::{
+    Attribute, Data, DeriveInput, Expr, ExprLit, Field, Fields, Lit, LitStr, Meta, MetaNameValue,
+    Token, Type, parse_quote,
+};
 
 use crate::attrs;
 use crate::diag::located;
@@ -130,10 +133,12 @@ fn has_serde_key(attrs: &[Attribute], names: &[&str]) -> bool {
 /// Generates a function that returns the schema of a field. Adds an attribute to the field, so that
 /// schemars calls this function.
 fn field_schema(field: &mut Field, name: &Ident, private: &TokenStream) -> TokenStream {
-    let ty = &field.ty;
+    let (with, keywords) = own_schema(&field.attrs);
+    let ty = with.as_ref().unwrap_or(&field.ty);
     let cfgs = attrs::cfgs(&field.attrs);
     let path = LitStr::new(&name.to_string(), Span::mixed_site());
     let mut attrs = kept(&field.attrs);
+    attrs.extend(keywords);
     attrs.push(parse_quote!(#[schemars(schema_with = #path)]));
     let function = quote_spanned! {located(ty.span())=>
         #(#cfgs)*
@@ -147,6 +152,36 @@ fn field_schema(field: &mut Field, name: &Ident, private: &TokenStream) -> Token
     };
     field.attrs = attrs;
     function
+}
+
+/// Returns `T` of `#[schemars(with = "T")]`, and the other keys of `#[schemars(..)]`.
+fn own_schema(attrs: &[Attribute]) -> (Option<Type>, Option<Attribute>) {
+    let (mut with, mut others) = (None, Vec::new());
+    for attr in attrs::schema(attrs) {
+        let Meta::List(list) = &attr.meta else {
+            continue;
+        };
+        // `extend("format" = "uuid")` is no `Meta`, so the keys are separated as tokens.
+        let tokens: Vec<TokenTree> = list.tokens.clone().into_iter().collect();
+        let is_comma =
+            |token: &TokenTree| matches!(token, TokenTree::Punct(mark) if mark.as_char() == ',');
+        for key in tokens.split(is_comma).filter(|key| !key.is_empty()) {
+            let key: TokenStream = key.iter().cloned().collect();
+            match syn::parse2::<MetaNameValue>(key.clone()) {
+                Ok(MetaNameValue {
+                    path,
+                    value:
+                        Expr::Lit(ExprLit {
+                            lit: Lit::Str(ty), ..
+                        }),
+                    ..
+                }) if path.is_ident("with") => with = ty.parse().ok(),
+                _ => others.push(key),
+            }
+        }
+    }
+    let others = (!others.is_empty()).then(|| parse_quote!(#[schemars(#(#others),*)]));
+    (with, others)
 }
 
 /// Returns the attribute that adds the properties of a variant to its schema.

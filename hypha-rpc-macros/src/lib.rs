@@ -40,7 +40,7 @@ pub fn hypha_service(attr: TokenStream, item: TokenStream) -> TokenStream {
 }
 
 /// Implements the error traits of service methods for a type: see `hypha_rpc::RemoteError`.
-#[proc_macro_derive(RemoteError, attributes(remote_error))]
+#[proc_macro_derive(RemoteError, attributes(remote_error, schemars))]
 pub fn remote_error(item: TokenStream) -> TokenStream {
     let (tokens, errors) = error_derive::remote_error(item.into());
     errors.append_to(tokens).into()

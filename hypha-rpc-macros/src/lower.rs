@@ -301,6 +301,15 @@ fn method(
             );
         }
     }
+    for attr in attrs::schema(&function.attrs) {
+        if !attrs::only_extends(attr) {
+            errors.push(
+                attr,
+                "before a method, `schemars` takes only `extend(..)`, which adds keywords to the \
+                 schema of the result",
+            );
+        }
+    }
     let (args, output) = match (args, output) {
         (Some(args), Some(output)) if usable => (args, output),
         (_, output) => {
@@ -317,6 +326,7 @@ fn method(
         blocking,
         args,
         output,
+        schema: attrs::schema(&function.attrs).cloned().collect(),
     };
     Ok((method, name_at))
 }

@@ -57,6 +57,8 @@ pub(crate) struct Method {
     pub(crate) blocking: bool,
     pub(crate) args: Vec<Arg>,
     pub(crate) output: Output,
+    /// `#[schemars(..)]`, which adds keywords to the schema of the result.
+    pub(crate) schema: Vec<Attribute>,
 }
 
 /// Method that cannot be called because of an error. The proxy still has a method with its name;

@@ -1,21 +1,59 @@
 //! Keywords of a schema that restrict the values of a type: ranges, lengths, formats.
 //!
 //! These keywords are not part of [`Type`]. Only Rust contracts state them, in attributes of
-//! arguments, fields and newtypes.
+//! methods, arguments, fields and newtypes.
 
+use hypha_wire::keys;
 use serde_json::{Map, Value as Json};
 
 use crate::keywords::plain;
 use crate::types::{Limits, Type};
 
+/// Path of the values of a map.
+pub(crate) const VALUES: &str = "additionalProperties";
+
 /// Returns the keywords that restrict the values of `ty`, the type of the schema, and that do not
-/// follow from the type.
+/// follow from the type. Includes the keywords of the types inside `ty`, except those of named
+/// types, which have attributes of their own.
 pub(crate) fn limits(schema: &Json, ty: &Type) -> Limits {
+    let mut limits = Limits::new();
+    collect("", schema, ty, &mut limits);
+    limits
+}
+
+/// Returns the keywords of the schema at this path.
+pub(crate) fn limits_at(path: &str, schema: &Json, ty: &Type) -> Limits {
+    let mut limits = Limits::new();
+    collect(&format!("{path}/"), schema, ty, &mut limits);
+    limits
+}
+
+/// Returns the keywords of one item, from those of a tuple.
+pub(crate) fn limits_of_item(limits: &Limits, index: usize) -> Limits {
+    let path = format!("prefixItems/{index}/");
+    let limits = limits.iter();
+    limits
+        .filter_map(|(key, value)| Some((key.strip_prefix(&path)?.to_owned(), value.clone())))
+        .collect()
+}
+
+/// Adds the keywords of a schema. `path` is empty or ends with a slash.
+fn collect(path: &str, schema: &Json, ty: &Type, limits: &mut Limits) {
     let (schema, ty) = match (schema.as_object(), ty) {
-        (None, _) => return Limits::new(),
+        (None, _) => return,
         (Some(schema), Type::Optional(inner)) => (without_null(schema), &**inner),
         (Some(schema), ty) => (schema, ty),
     };
+    for (keyword, value) in own(schema, ty) {
+        limits.insert(format!("{path}{keyword}"), value.clone());
+    }
+    for (place, schema, ty) in parts(schema, ty) {
+        collect(&format!("{path}{place}/"), schema, ty, limits);
+    }
+}
+
+/// Returns the keywords of the schema itself.
+fn own<'a>(schema: &'a Map<String, Json>, ty: &Type) -> Vec<(&'static str, &'a Json)> {
     const NUMBER: [&str; 5] = [
         "minimum",
         "maximum",
@@ -31,32 +69,73 @@ pub(crate) fn limits(schema: &Json, ty: &Type) -> Limits {
         "contentEncoding",
         "contentMediaType",
     ];
+    const LIST: [&str; 3] = ["minItems", "maxItems", "uniqueItems"];
     let keywords: &[&str] = match ty {
         Type::Integer(_) | Type::Number | Type::Single => &NUMBER,
         Type::Text => &TEXT,
-        Type::List(_) | Type::Unique(_) => &["minItems", "maxItems"],
-        Type::Map(..) => &["minProperties", "maxProperties"],
+        // Written as a list, because Rust cannot order the items.
+        Type::Unique(item) if !item.is_ordered() => &LIST,
+        Type::List(_) | Type::Unique(_) | Type::Set(_) => &LIST[..2],
+        Type::Map(..) | Type::OrderedMap(_) => &["minProperties", "maxProperties"],
         _ => &[],
     };
-    let mut limits = Limits::new();
-    for keyword in keywords {
-        if let Some(value) = schema.get(*keyword) {
-            limits.insert((*keyword).to_owned(), value.clone());
+    let (least, most) = match ty {
+        Type::Integer(integer) => integer.stated(),
+        _ => (None, None),
+    };
+    let follows_from_type = |keyword: &str, value: &Json| {
+        let bound = match keyword {
+            "minimum" => least,
+            "maximum" => most,
+            _ => None,
+        };
+        let whole = value.as_i64().map(i128::from);
+        bound.is_some() && whole.or(value.as_u64().map(i128::from)) == bound
+    };
+    let given = keywords
+        .iter()
+        .filter_map(|keyword| Some((*keyword, schema.get(*keyword)?)));
+    given
+        .filter(|(keyword, value)| !follows_from_type(keyword, value))
+        .collect()
+}
+
+/// Returns the schemas inside a schema, with their paths and types.
+fn parts<'a>(schema: &'a Map<String, Json>, ty: &'a Type) -> Vec<(String, &'a Json, &'a Type)> {
+    let mut parts = Vec::new();
+    let mut add = |place: &str, schema: Option<&'a Json>, ty: &'a Type| {
+        parts.extend(schema.map(|schema| (place.to_owned(), schema, ty)));
+    };
+    match ty {
+        Type::List(item) | Type::Fixed(item, _) | Type::Unique(item) | Type::Set(item) => {
+            add("items", schema.get("items"), item);
         }
-    }
-    if let Type::Integer(integer) = ty {
-        let (least, most) = integer.stated();
-        for (keyword, bound) in [("minimum", least), ("maximum", most)] {
-            let is_bound = |value: &Json| {
-                let whole = value.as_i64().map(i128::from);
-                whole.or(value.as_u64().map(i128::from)) == bound && bound.is_some()
-            };
-            if limits.get(keyword).is_some_and(is_bound) {
-                limits.shift_remove(keyword);
+        Type::Tuple(items) => {
+            for (index, item) in items.iter().enumerate() {
+                let schemas = schema.get("prefixItems");
+                let schema = schemas.and_then(|schemas| schemas.get(index));
+                add(&format!("prefixItems/{index}"), schema, item);
             }
         }
+        Type::Map(_, value) => add(VALUES, crate::read::values(schema), value),
+        Type::OrderedMap(types) => {
+            add(keys::SCHEMA_KEYS, schema.get(keys::SCHEMA_KEYS), &types[0]);
+            add(VALUES, schema.get(VALUES), &types[1]);
+        }
+        Type::Stream(types) => add("items", schema.get("items"), &types[0]),
+        Type::Function(Some(signature)) => {
+            for (index, argument) in signature.arguments().iter().enumerate() {
+                let schemas = schema.get(keys::SCHEMA_ARGUMENTS);
+                let schema = schemas.and_then(|schemas| schemas.get(index));
+                let place = format!("{}/{index}", keys::SCHEMA_ARGUMENTS);
+                add(&place, schema, argument);
+            }
+            let returns = schema.get(keys::SCHEMA_RETURNS);
+            add(keys::SCHEMA_RETURNS, returns, signature.result());
+        }
+        _ => {}
     }
-    limits
+    parts
 }
 
 /// Returns the only alternative beside null, or the schema itself if there is none.

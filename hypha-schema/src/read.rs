@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value as Json, json};
 
 use crate::keywords::{plain, plain_kind};
-use crate::limits::limits;
+use crate::limits::{VALUES, limits, limits_at};
 use crate::names::pascal;
 use crate::own_text::own_text;
 use crate::properties::{Property, properties};
@@ -428,8 +428,9 @@ impl Types {
             (others, _) => others.map(|others| (Keys::Text, others)),
         };
         body.others = others.map(|(keys, values)| {
-            let values = self.read(values, &format!("{hint}Value"));
-            Type::Map(keys, Box::new(values))
+            let ty = self.read(values, &format!("{hint}Value"));
+            body.limits_of_others = limits_at(VALUES, values, &ty);
+            Type::Map(keys, Box::new(ty))
         });
         Some(Body::Struct(body))
     }
@@ -706,7 +707,7 @@ fn insert(members: &mut Vec<Member>, path: &str, method: Method) {
 }
 
 /// Returns the schema of a map's values, if any key is allowed.
-fn values(map: &Map<String, Json>) -> Option<&Json> {
+pub(crate) fn values(map: &Map<String, Json>) -> Option<&Json> {
     let patterns = map.get("patternProperties").and_then(Json::as_object);
     match (patterns, map.get("additionalProperties")) {
         (None, others) => others,

@@ -10,7 +10,8 @@ use std::collections::HashSet;
 use hypha_wire::{DType, keys};
 use serde_json::{Map, Value as Json};
 
-/// Keywords of a schema, with their values.
+/// Keywords of a schema, with their values. A keyword of an inner schema, such as that of the items
+/// of a list, follows the path of this schema: `items/minimum`.
 pub(crate) type Limits = Map<String, Json>;
 
 /// Type of a value.
@@ -321,6 +322,8 @@ pub(crate) struct Struct {
     pub(crate) closed: bool,
     /// Map of the members other than these, if their type is known.
     pub(crate) others: Option<Type>,
+    /// Keywords that restrict the values of `others`.
+    pub(crate) limits_of_others: Limits,
 }
 
 #[derive(Clone, Debug)]
@@ -630,6 +633,14 @@ impl Type {
     /// such a value, because services accept bytes in place of a file.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self, Type::Function(_) | Type::Stream(_) | Type::Object)
+    }
+
+    /// Returns whether Rust can order values of this type.
+    pub(crate) fn is_ordered(&self) -> bool {
+        matches!(
+            self,
+            Type::Bool | Type::Integer(_) | Type::Text | Type::Character
+        )
     }
 
     /// Returns whether a value cannot be represented in JSON.

@@ -68,12 +68,14 @@ fn method(function: &mut TraitItemFn) -> TokenStream {
     let docs = lower::documentation(function, &text);
     function
         .attrs
-        .retain(|attr| !attrs::is_doc(attr) && !attrs::is_ours(attr));
+        .retain(|attr| !attrs::is_doc(attr) && !attrs::is_read(attr));
     // Doc comments come first, so that their order relative to each other is kept.
     function.attrs.splice(0..0, docs);
     for input in &mut function.sig.inputs {
         let FnArg::Typed(input) = input else { continue };
-        input.attrs.retain(|attr| !attrs::is_for_argument(attr));
+        input
+            .attrs
+            .retain(|attr| !attrs::is_doc(attr) && !attrs::is_read(attr));
         // `lower` has already reported the pattern; rustc would report it a second time.
         if lower::argument_ident(&input.pat).is_none() && function.default.is_none() {
             *input.pat = Pat::Verbatim(quote_spanned!(input.pat.span()=> _));

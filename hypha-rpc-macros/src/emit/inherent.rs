@@ -21,8 +21,8 @@ pub(crate) fn emit(service: &Service, block: &ItemImpl, with_methods: bool) -> T
     tokens
 }
 
-/// Returns the user's block without `#[hypha(..)]` and without doc comments on parameters, which
-/// rustc rejects.
+/// Returns the user's block without the attributes that the macro reads, and without doc comments
+/// on parameters, which rustc rejects.
 pub(super) fn stripped(block: &ItemImpl) -> TokenStream {
     let mut block = block.clone();
     // With the user's own span, rustc would suggest adding type parameters after `impl`: see
@@ -33,7 +33,7 @@ pub(super) fn stripped(block: &ItemImpl) -> TokenStream {
             continue;
         };
         if inherent::is_served(function) {
-            function.attrs.retain(|attr| !attrs::is_ours(attr));
+            function.attrs.retain(|attr| !attrs::is_read(attr));
             // These lints would blame the user for rules of the macro: a served method must be
             // `pub`, must be `async` even if it awaits nothing, and has its callers in other
             // programs.
@@ -44,7 +44,9 @@ pub(super) fn stripped(block: &ItemImpl) -> TokenStream {
             function.attrs.push(allow);
             for input in &mut function.sig.inputs {
                 let FnArg::Typed(input) = input else { continue };
-                input.attrs.retain(|attr| !attrs::is_for_argument(attr));
+                input
+                    .attrs
+                    .retain(|attr| !attrs::is_doc(attr) && !attrs::is_read(attr));
             }
         }
         let ImplItemFn {

@@ -3,8 +3,8 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
-use syn::LitStr;
 use syn::spanned::Spanned;
+use syn::{Attribute, LitStr};
 
 use super::service::default_fn;
 use super::values::{codec, default_name, named, output_types};
@@ -50,6 +50,10 @@ pub(crate) fn statement(private: &Ident, method: &Method) -> TokenStream {
         Some(item) => (quote_spanned!(span=> items), &**item),
     };
     let (result, _) = output_types(private, returned);
+    let extended = (!method.schema.is_empty()).then(|| {
+        let keywords = keywords_of_result(private, method);
+        quote_spanned!(span=> let __schema = __schema.extended_result(#keywords);)
+    });
     let errors = [
         method
             .output
@@ -74,6 +78,7 @@ pub(crate) fn statement(private: &Ident, method: &Method) -> TokenStream {
                 #(let __schema = #arguments;)*
                 let __schema = (&&&#private::ReturnOf::<#result>::new()).#function(__schema);
                 #(#errors)*
+                #extended
                 __schema
             });
         }
@@ -81,13 +86,34 @@ pub(crate) fn statement(private: &Ident, method: &Method) -> TokenStream {
 }
 
 /// Returns a function that builds the schema of an argument with `#[schemars(..)]`.
-///
-/// schemars reads its attributes only from types, so the attributes go on the field of a type whose
-/// schema is that of the argument.
 fn refined_schema(private: &Ident, arg: &Arg, value: &Value) -> TokenStream {
     let span = located(arg.ty.span());
     let private = &shown(private, span);
-    let (ty, attributes) = (&arg.ty, &value.schema);
+    let ty = &arg.ty;
+    let base = quote_spanned! {Span::mixed_site()=>
+        #[allow(unused_imports)]
+        use #private::{Described as _, NotDescribed as _};
+        (&&#private::SchemaOf::<#ty>::new()).schema(__generator)
+    };
+    changed_schema(private, &base, &value.schema)
+}
+
+/// Returns a function that builds a schema with only the keywords in `#[schemars(..)]` before the
+/// method.
+fn keywords_of_result(private: &Ident, method: &Method) -> TokenStream {
+    let empty = quote_spanned! {Span::mixed_site()=> {
+        let _ = __generator;
+        <#private::schemars::Schema as ::core::default::Default>::default()
+    }};
+    changed_schema(private, &empty, &method.schema)
+}
+
+/// Returns a function that builds the schema `base`, changed by the attributes. The expression
+/// `base` uses the variable `__generator`.
+///
+/// schemars reads its attributes only from types, so the attributes go on the field of a type whose
+/// schema is `base`.
+fn changed_schema(private: &Ident, base: &TokenStream, attributes: &[Attribute]) -> TokenStream {
     let path = LitStr::new(&format!("{private}::schemars"), Span::mixed_site());
     quote_spanned! {Span::mixed_site()=>
         |__generator| {
@@ -96,19 +122,17 @@ fn refined_schema(private: &Ident, arg: &Arg, value: &Value) -> TokenStream {
             fn __base(
                 __generator: &mut #private::schemars::SchemaGenerator,
             ) -> #private::schemars::Schema {
-                #[allow(unused_imports)]
-                use #private::{Described as _, NotDescribed as _};
-                (&&#private::SchemaOf::<#ty>::new()).schema(__generator)
+                #base
             }
             #[derive(#private::schemars::JsonSchema)]
             #[schemars(crate = #path)]
             #[allow(dead_code, clippy::all, clippy::pedantic, clippy::nursery)]
-            struct __Argument(
+            struct __Changed(
                 #[schemars(schema_with = "__base")]
                 #(#attributes)*
                 (),
             );
-            <__Argument as #private::schemars::JsonSchema>::json_schema(__generator)
+            <__Changed as #private::schemars::JsonSchema>::json_schema(__generator)
         }
     }
 }

@@ -599,3 +599,16 @@ fn hints_for_unsupported_types() {
     );
     assert_eq!(on_service("id(\"desk\")"), ["( => write `id = value`"]);
 }
+
+#[test]
+fn schemas_of_results() {
+    let attribute = |keys: &str| in_trait(&format!("#[schemars({keys})] async fn f(&self) -> u8;"));
+    assert_eq!(attribute("extend(\"maximum\" = 9)"), [""; 0]);
+    assert_eq!(
+        attribute("range(max = 9)"),
+        [
+            "#[schemars(range(max = 9))] => before a method, `schemars` takes only `extend(..)`, \
+             which adds keywords to the schema of the result"
+        ]
+    );
+}

@@ -21,6 +21,9 @@
 //! does not identify it. The key `x-hypha-keys` is the schema of the keys of a map, unless they are
 //! strings.
 //!
+//! A keyword that an attribute adds may start with the path of an inner schema, such as
+//! `items/format`. The schema then has the keyword in that place.
+//!
 //! The key [`KIND`] marks types that JSON does not have: numeric arrays, functions, streams.
 //!
 //! The crate `hypha-schema` generates code in several languages from these schemas.
@@ -28,6 +31,7 @@
 mod doc_lines;
 mod methods;
 mod numbers;
+mod paths;
 mod times;
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
@@ -153,6 +157,20 @@ impl FunctionSchema {
     #[must_use]
     pub fn returns<T: JsonSchema + ?Sized>(mut self) -> Self {
         self.returns = Some(subschema::<T>(self.of_result()));
+        self
+    }
+
+    /// Adds keywords to the schema of the result, if it has one.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn extended_result(mut self, keywords: fn(&mut SchemaGenerator) -> Schema) -> Self {
+        let Some(mut schema) = self.returns.take() else {
+            return self;
+        };
+        if let Value::Object(keywords) = keywords(self.of_result()).to_value() {
+            paths::extend(schema.ensure_object(), keywords);
+        }
+        self.returns = Some(schema);
         self
     }
 
@@ -337,6 +355,7 @@ fn normalise(schema: &mut Schema) {
     };
     schema.shift_remove("title");
     schema.shift_remove("$schema");
+    paths::expand(schema);
     doc_lines::annotate(schema);
     if let Some(mut default) = schema.get("default").cloned() {
         shorten(&mut default, schema);
@@ -494,8 +513,8 @@ fn split(schema: &mut Map<String, Value>) {
     for (key, value) in std::mem::take(schema) {
         match key.as_str() {
             "type" => {}
-            "description" | "default" | "examples" | "deprecated" | "readOnly" | "writeOnly" => {
-                outer.insert(key, value);
+            key if is_about_null(key) => {
+                outer.insert(key.to_owned(), value);
             }
             _ => {
                 inner.insert(key, value);
@@ -504,6 +523,14 @@ fn split(schema: &mut Map<String, Value>) {
     }
     schema.insert("anyOf".to_owned(), json!([inner, {"type": "null"}]));
     schema.extend(outer);
+}
+
+/// Returns whether a keyword of an optional type also applies to null.
+fn is_about_null(keyword: &str) -> bool {
+    matches!(
+        keyword,
+        "description" | "default" | "examples" | "deprecated" | "readOnly" | "writeOnly"
+    )
 }
 
 /// Adds the default null to members that are optional and nullable.

@@ -54,6 +54,25 @@ impl Number {
     }
 }
 
+/// Adds the name of an integer type that its bounds identify, if it has no name yet. Call this
+/// function before the bounds change.
+pub(super) fn keep_name(schema: &mut Map<String, Value>) {
+    const USUAL: [&str; 8] = [
+        "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    ];
+    let is_named = schema.contains_key(SCHEMA_DTYPE) || schema.contains_key("format");
+    if is_named || schema.get("type").is_none_or(|kind| kind != "integer") {
+        return;
+    }
+    let bounds = ["minimum", "maximum"].map(|key| schema.get(key).cloned());
+    let mut types = USUAL.into_iter().filter_map(Number::of);
+    if let Some(found) =
+        types.find(|number| [&number.least, &number.most] == [&bounds[0], &bounds[1]])
+    {
+        schema.insert(SCHEMA_DTYPE.to_owned(), found.dtype.into());
+    }
+}
+
 /// Replaces the `format` of a number type by its bounds. Adds the name of the type if the bounds in
 /// the schema do not identify the type.
 pub(super) fn normalise(schema: &mut Map<String, Value>) {

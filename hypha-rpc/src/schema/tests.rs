@@ -16,7 +16,7 @@ struct Node {
     children: Vec<Node>,
 }
 
-#[derive(JsonSchema)]
+#[derive(serde::Serialize, JsonSchema)]
 #[schemars(title = "Point of a plane")]
 #[allow(dead_code)]
 struct Point {
@@ -536,4 +536,76 @@ fn other_types_of_these_names_stay_as_they_are() {
     let mine = &returns["$defs"]["Both"]["properties"]["mine"]["$ref"];
     assert_eq!(mine, "#/$defs/Duration");
     assert!(returns["$defs"]["Duration"]["properties"]["unit"].is_object());
+}
+
+#[test]
+fn keywords_with_a_path_go_into_inner_schemas() {
+    use crate::{Callback, OrderedMap, RemoteStream};
+
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Parts {
+        #[schemars(extend("items/minimum" = 1, "items/x-note" = "a"))]
+        list: Option<Vec<Option<u8>>>,
+        #[schemars(extend("prefixItems/1/items/format" = "uuid"))]
+        pair: (u8, Vec<String>),
+        #[schemars(extend("additionalProperties/maximum" = 9))]
+        by_number: BTreeMap<u16, i64>,
+        #[schemars(extend("additionalProperties/pattern" = "^a", "x-hypha-keys/maximum" = 9))]
+        ordered: OrderedMap<u8, String>,
+        #[schemars(extend("x-hypha-arguments/0/maximum" = 9, "x-hypha-returns/format" = "uuid"))]
+        call: Callback<u32, String>,
+        #[schemars(extend("items/minimum" = -9))]
+        stream: RemoteStream<i8>,
+        #[schemars(extend("items/nothing/format" = "uuid"))]
+        wrong: Vec<String>,
+    }
+    let parts = property::<Parts>("");
+    let at = |pointer: &str| {
+        parts["properties"]
+            .pointer(pointer)
+            .cloned()
+            .expect("there")
+    };
+    assert_eq!(
+        at("/list/anyOf/0/items/anyOf/0"),
+        json!({"type": "integer", "minimum": 1, "maximum": 255, "x-hypha-dtype": "uint8",
+            "x-note": "a"})
+    );
+    let uuid = json!({"type": "string", "format": "uuid"});
+    assert_eq!(at("/pair/prefixItems/1/items"), uuid);
+    let values = at(r"/by_number/patternProperties/^\d+$");
+    assert_eq!(
+        (&values["maximum"], &values["x-hypha-dtype"]),
+        (&json!(9), &json!("int64"))
+    );
+    let values = at("/ordered/additionalProperties");
+    assert_eq!(values, json!({"type": "string", "pattern": "^a"}));
+    assert_eq!(at("/ordered/x-hypha-keys/x-hypha-dtype"), "uint8");
+    assert_eq!(
+        at("/call/x-hypha-arguments/0"),
+        json!({"type": "integer", "minimum": 0, "maximum": 9, "x-hypha-dtype": "uint32"})
+    );
+    assert_eq!(at("/call/x-hypha-returns"), uuid);
+    let item = json!({"type": "integer", "minimum": -9, "maximum": 127, "x-hypha-dtype": "int8"});
+    assert_eq!(at("/stream/items"), item);
+    assert_eq!(at("/wrong")["items/nothing/format"], "uuid");
+}
+
+#[test]
+fn keywords_are_added_to_results() {
+    fn keywords(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"maximum": 9, "examples": [1], "x-note": "a"})
+    }
+    let schema = FunctionSchema::new("f", "").returns::<Option<u8>>();
+    let byte = json!({"type": "integer", "minimum": 0, "maximum": 9, "x-hypha-dtype": "uint8",
+        "x-note": "a"});
+    assert_eq!(
+        schema.extended_result(keywords).finish()["returns"],
+        json!({"anyOf": [byte, {"type": "null"}], "examples": [1]})
+    );
+    let without = FunctionSchema::new("f", "")
+        .extended_result(keywords)
+        .finish();
+    assert_eq!(without.get("returns"), None);
 }

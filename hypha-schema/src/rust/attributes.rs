@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::text::literal;
-use super::writer::{Writer, is_ordered};
+use super::writer::Writer;
 use crate::types::{Limits, Type};
 
 impl Writer<'_> {
@@ -17,14 +17,14 @@ impl Writer<'_> {
     ) -> Option<String> {
         let with = self.described(ty, written, within);
         let with = with.map(|with| format!("with = {}", literal(&with)));
-        attribute(with.into_iter().chain(extension(ty, limits)).collect())
+        attribute(with.into_iter().chain(extension(limits)).collect())
     }
+}
 
-    /// Returns the attribute for an argument of this type, if it needs one. The types of the keys
-    /// of maps need none in signatures.
-    pub(super) fn argument_attribute(ty: &Type, limits: &Limits) -> Option<String> {
-        attribute(extension(ty, limits).into_iter().collect())
-    }
+/// Returns the attribute that adds keywords to a schema, if there are any. Arguments and results
+/// need no other attribute, because the types of the keys of maps follow from signatures.
+pub(super) fn extend(limits: &Limits) -> Option<String> {
+    attribute(extension(limits).into_iter().collect())
 }
 
 fn attribute(keys: Vec<String>) -> Option<String> {
@@ -32,19 +32,11 @@ fn attribute(keys: Vec<String>) -> Option<String> {
 }
 
 /// Returns the key that adds keywords to the schema.
-fn extension(ty: &Type, limits: &Limits) -> Option<String> {
-    let mut words: Vec<String> = limits
+fn extension(limits: &Limits) -> Option<String> {
+    let words: Vec<String> = limits
         .iter()
         .filter_map(|(keyword, value)| Some(format!("{} = {}", literal(keyword), scalar(value)?)))
         .collect();
-    let inner = match ty {
-        Type::Optional(inner) => inner,
-        ty => ty,
-    };
-    // Written as a list, because Rust cannot order the items.
-    if matches!(inner, Type::Unique(item) if !is_ordered(item)) {
-        words.push("\"uniqueItems\" = true".to_owned());
-    }
     (!words.is_empty()).then(|| format!("extend({})", words.join(", ")))
 }
 

@@ -4,8 +4,10 @@
 //! the original as its name on the wire. A method whose name is not possible in a contract becomes
 //! a comment.
 
+use super::attributes::extend;
 use super::text::{NEVER_RAW, ident, literal};
 use super::writer::Writer;
+use crate::limits::limits;
 use crate::names::{Names, snake};
 use crate::text::comment_lines;
 use crate::types::{Member, Method, Parameter, Type, methods};
@@ -93,6 +95,9 @@ impl Writer<'_> {
                 }
             }
         };
+        if let Some(attribute) = extend(&limits(&method.returns_schema, &method.returns)) {
+            self.line(1, &attribute);
+        }
         let name = ident(name);
         match method.parameters.as_deref() {
             Some([]) => self.line(1, &format!("async fn {name}(&self){returns};")),
@@ -142,7 +147,7 @@ impl Writer<'_> {
             if !keys.is_empty() {
                 self.line(2, &format!("#[hypha({})]", keys.join(", ")));
             }
-            if let Some(attribute) = Self::argument_attribute(&parameter.ty, &parameter.limits) {
+            if let Some(attribute) = extend(&parameter.limits) {
                 self.line(2, &attribute);
             }
             self.line(2, &format!("{}: {ty},", ident(&name)));

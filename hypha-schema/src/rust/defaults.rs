@@ -6,7 +6,7 @@ use super::errors::scope;
 use super::member_names::{field_names, variants};
 use super::tags::{Representation, Tagging};
 use super::text::{ident, literal};
-use super::writer::{Writer, is_ordered, literals};
+use super::writer::{Writer, literals};
 use crate::keywords::is_plain;
 use crate::names::pascal;
 use crate::types::{Body, Choice, Integer, Keys, Struct, Type};
@@ -104,7 +104,7 @@ impl Writer<'_> {
                 }
             },
             (Type::List(inner), Json::Array(items)) => format!("vec![{}]", all(inner, items)?),
-            (Type::Unique(inner), Json::Array(items)) if is_ordered(inner) => {
+            (Type::Unique(inner), Json::Array(items)) if inner.is_ordered() => {
                 let items = all(inner, items)?;
                 format!("std::collections::BTreeSet::from([{items}])")
             }

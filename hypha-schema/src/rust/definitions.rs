@@ -4,14 +4,26 @@
 //! read from. Therefore the form of the schema determines the serde attributes, and a test compares
 //! both schemas.
 
+use super::attributes::extend;
 use super::errors::{Content, scope};
 use super::member_names::{field_names, variants};
 use super::tags::{Representation, Tagging};
 use super::text::{ident, literal};
 use super::writer::Writer;
-use crate::limits::limits;
+use crate::limits::{limits, limits_of_item};
 use crate::names::{Names, pascal, snake};
 use crate::types::{Body, Choice, Field, Limits, Struct, Type, Variant, Word};
+
+/// An enum that is being written.
+struct Enum<'a> {
+    representation: &'a Representation,
+    /// Index of the definition.
+    index: usize,
+    /// Position in the file of the functions that return defaults.
+    before: usize,
+    /// Names of the variants that are already written.
+    taken: Names,
+}
 
 impl Writer<'_> {
     pub(super) fn definition(&mut self, index: usize) {
@@ -40,6 +52,10 @@ impl Writer<'_> {
             Body::Struct(body) => {
                 if body.closed {
                     self.line(0, "#[serde(deny_unknown_fields)]");
+                }
+                // schemars ignores this attribute on a flattened field.
+                if let Some(attribute) = extend(&body.limits_of_others) {
+                    self.line(0, &attribute);
                 }
                 if let Some(facts) = definition.error.as_ref().filter(|_| is_error) {
                     self.error_attributes(0, facts, &name, Content::Fields(body));
@@ -168,15 +184,16 @@ impl Writer<'_> {
             self.line(0, &format!("#[serde({})]", keys.join(", ")));
         }
         self.line(0, &format!("pub enum {name} {{"));
-        let mut taken = variants();
+        let mut written = Enum {
+            representation: &representation,
+            index,
+            before,
+            taken: variants(),
+        };
         for variant in &choice.variants {
             match &representation.tagging {
-                Tagging::External => {
-                    self.external(&representation, variant, index, before, &mut taken);
-                }
-                Tagging::Internal { tag } => {
-                    self.internal(tag, variant, index, before, &mut taken);
-                }
+                Tagging::External => self.external(&mut written, variant),
+                Tagging::Internal { tag } => self.internal(&mut written, tag, variant),
                 Tagging::Adjacent { tag, .. } => {
                     let Some(Body::Struct(body)) = self.model.types.unnamed(&variant.ty).cloned()
                     else {
@@ -185,22 +202,14 @@ impl Writer<'_> {
                     let word = self.model.types.word_of(&body, tag).to_owned();
                     let content = body.fields.iter().find(|field| field.name != *tag);
                     let content = content.map(|field| (&field.ty, &field.limits));
-                    self.tagged(
-                        &representation,
-                        variant,
-                        &word,
-                        content,
-                        index,
-                        before,
-                        &mut taken,
-                    );
+                    self.tagged(&mut written, variant, &word, content);
                 }
                 Tagging::Untagged => {
                     self.docs(1, &variant.description);
                     let ty = self.content(&variant.ty, &variant.limits, index);
                     let content = Content::Value(&variant.ty);
                     let error = &variant.error;
-                    let variant = taken.fresh(&self.variant_name(&variant.ty));
+                    let variant = written.taken.fresh(&self.variant_name(&variant.ty));
                     self.variant_error(error, index, &variant, content);
                     self.line(1, &format!("{variant}({ty}),"));
                 }
@@ -218,14 +227,7 @@ impl Writer<'_> {
     }
 
     /// Writes a variant, or several unit variants, of an externally tagged enum.
-    fn external(
-        &mut self,
-        representation: &Representation,
-        variant: &Variant,
-        index: usize,
-        before: usize,
-        taken: &mut Names,
-    ) {
+    fn external(&mut self, written: &mut Enum<'_>, variant: &Variant) {
         match self.model.types.unnamed(&variant.ty).cloned() {
             Some(Body::Words(words)) => {
                 for word in &words {
@@ -238,21 +240,13 @@ impl Writer<'_> {
                         error: variant.error.clone().or(word.error.clone()),
                         text: word.text.clone(),
                     };
-                    self.word(&word, index, taken);
+                    self.word(&word, written.index, &mut written.taken);
                 }
             }
             Some(Body::Struct(body)) => {
                 for field in &body.fields {
                     let content = Some((&field.ty, &field.limits));
-                    self.tagged(
-                        representation,
-                        variant,
-                        &field.name,
-                        content,
-                        index,
-                        before,
-                        taken,
-                    );
+                    self.tagged(written, variant, &field.name, content);
                 }
             }
             _ => {}
@@ -260,14 +254,8 @@ impl Writer<'_> {
     }
 
     /// Writes a variant of an enum whose tag is the field `tag`, beside the fields of the variant.
-    fn internal(
-        &mut self,
-        tag: &str,
-        variant: &Variant,
-        index: usize,
-        before: usize,
-        taken: &mut Names,
-    ) {
+    fn internal(&mut self, written: &mut Enum<'_>, tag: &str, variant: &Variant) {
+        let index = written.index;
         let Some(Body::Struct(mut body)) = self.model.types.unnamed(&variant.ty).cloned() else {
             return;
         };
@@ -275,7 +263,7 @@ impl Writer<'_> {
         body.fields.retain(|field| field.name != tag);
         self.docs(1, &variant.description);
         let error = &variant.error;
-        let variant = taken.fresh(&pascal(&word));
+        let variant = written.taken.fresh(&pascal(&word));
         self.rename(&variant, &word);
         let base = body.base.filter(|base| self.is_all_of(&body, *base));
         if let Some(base) = base {
@@ -285,42 +273,45 @@ impl Writer<'_> {
             self.line(1, &format!("{variant}({ty}),"));
         } else {
             self.variant_error(error, index, &variant, Content::Fields(&body));
-            self.struct_variant(&variant, &body, index, before);
+            self.struct_variant(&variant, &body, index, written.before);
         }
     }
 
     /// Writes the variant `word` of an externally or adjacently tagged enum, with the type of its
     /// content and the limits of that type.
-    #[allow(clippy::too_many_arguments)]
     fn tagged(
         &mut self,
-        representation: &Representation,
+        written: &mut Enum<'_>,
         variant: &Variant,
         word: &str,
         content: Option<(&Type, &Limits)>,
-        index: usize,
-        before: usize,
-        taken: &mut Names,
     ) {
+        let index = written.index;
         self.docs(1, &variant.description);
-        let name = taken.fresh(&pascal(word));
+        let name = written.taken.fresh(&pascal(word));
         self.rename(&name, word);
         let Some((ty, limits)) = content else {
             self.variant_error(&variant.error, index, &name, Content::None);
             return self.line(1, &format!("{name},"));
         };
-        match representation.members(&self.model.types, ty).cloned() {
+        match written
+            .representation
+            .members(&self.model.types, ty)
+            .cloned()
+        {
             Some(body) => {
                 self.variant_error(&variant.error, index, &name, Content::Fields(&body));
-                self.struct_variant(&name, &body, index, before);
+                self.struct_variant(&name, &body, index, written.before);
             }
             None => {
                 self.variant_error(&variant.error, index, &name, Content::Value(ty));
                 let content = match ty {
                     Type::Tuple(items) if items.len() > 1 => {
-                        let items = items.iter();
+                        let items = items.iter().enumerate();
                         let items: Vec<String> = items
-                            .map(|item| self.content(item, &Limits::new(), index))
+                            .map(|(place, item)| {
+                                self.content(item, &limits_of_item(limits, place), index)
+                            })
                             .collect();
                         items.join(", ")
                     }

@@ -178,7 +178,7 @@ impl<'a> Writer<'a> {
             }
             Type::Character => "char".to_owned(),
             Type::Fixed(inner, length) => format!("[{}; {length}]", self.ty(inner, within)),
-            Type::Unique(inner) if is_ordered(inner) => {
+            Type::Unique(inner) if inner.is_ordered() => {
                 format!("std::collections::BTreeSet<{}>", self.ty(inner, None))
             }
             Type::Unique(inner) => format!("Vec<{}>", self.ty(inner, None)),
@@ -289,14 +289,6 @@ impl Writer<'_> {
             None => item,
         }
     }
-}
-
-/// Returns whether Rust can order values of this type.
-pub(super) fn is_ordered(ty: &Type) -> bool {
-    matches!(
-        ty,
-        Type::Bool | Type::Integer(_) | Type::Text | Type::Character
-    )
 }
 
 /// Returns the type of an array. It is `NdArray` if the element type or the number of dimensions is

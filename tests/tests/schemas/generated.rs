@@ -34,7 +34,9 @@ macro_rules! generated {
     )*};
 }
 
-generated! { measure everything variants python_measure python_plain javascript_plain nasty_service }
+generated! {
+    measure everything variants inner python_measure python_plain javascript_plain nasty_service
+}
 
 const BOTH: [Language; 2] = [Language::Python, Language::JavaScript];
 

@@ -4,6 +4,7 @@
 mod contract;
 mod everything;
 mod generated;
+mod inner;
 mod nasty;
 mod peers;
 mod published;
