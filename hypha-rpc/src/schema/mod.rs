@@ -32,6 +32,7 @@ mod doc_lines;
 mod methods;
 mod numbers;
 mod paths;
+mod skipped;
 mod times;
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
@@ -356,6 +357,7 @@ fn normalise(schema: &mut Schema) {
     schema.shift_remove("title");
     schema.shift_remove("$schema");
     paths::expand(schema);
+    skipped::correct(schema);
     doc_lines::annotate(schema);
     if let Some(mut default) = schema.get("default").cloned() {
         shorten(&mut default, schema);

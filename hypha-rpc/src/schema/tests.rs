@@ -609,3 +609,76 @@ fn keywords_are_added_to_results() {
         .finish();
     assert_eq!(without.get("returns"), None);
 }
+
+/// Compares the schemas of variants with the values that serde sends.
+#[test]
+fn variants_with_skipped_fields_have_the_schema_of_their_values() {
+    use serde::Serialize;
+
+    macro_rules! skipping {
+        ($name:ident, $($attribute:meta)?) => {
+            #[derive(Serialize, JsonSchema)]
+            $(#[$attribute])?
+            #[allow(dead_code)]
+            enum $name {
+                Unit,
+                File(#[serde(skip)] Option<String>),
+                /// Text.
+                Point(#[serde(skip)] Option<Point>),
+                Fields { #[serde(skip)] hidden: u8, a: u8 },
+            }
+        };
+    }
+    skipping!(External,);
+    skipping!(Adjacent, serde(tag = "t", content = "c"));
+    skipping!(Internal, serde(tag = "t"));
+    skipping!(Untagged, serde(untagged));
+    let sent = |value: &dyn Fn() -> serde_json::Result<Value>| value().expect("JSON");
+    let byte = json!({"type": "integer", "minimum": 0, "maximum": 255});
+    let fields = json!({"type": "object", "properties": {"a": byte}, "required": ["a"]});
+
+    assert_eq!(sent(&|| serde_json::to_value(External::File(None))), "File");
+    assert_eq!(
+        property::<External>("")["oneOf"],
+        json!([
+            {"type": "string", "enum": ["Unit", "File"]},
+            {"description": "Text.", "type": "string", "const": "Point"},
+            {"type": "object", "properties": {"Fields": fields}, "required": ["Fields"],
+                "additionalProperties": false},
+        ])
+    );
+    let tag = |word: &str| json!({"type": "string", "const": word});
+    let only =
+        |word: &str| json!({"type": "object", "properties": {"t": tag(word)}, "required": ["t"]});
+    assert_eq!(
+        sent(&|| serde_json::to_value(Adjacent::File(None))),
+        json!({"t": "File"})
+    );
+    let adjacent = property::<Adjacent>("");
+    assert_eq!(adjacent["oneOf"][1], only("File"));
+    assert_eq!(
+        adjacent["oneOf"][2]["properties"],
+        json!({"t": tag("Point")})
+    );
+    assert_eq!(adjacent["oneOf"][3]["properties"]["c"], fields);
+    assert_eq!(
+        sent(&|| serde_json::to_value(Internal::File(None))),
+        json!({"t": "File"})
+    );
+    let internal = property::<Internal>("");
+    assert_eq!(internal["oneOf"][1], only("File"));
+    let mut point = only("Point");
+    point["description"] = "Text.".into();
+    assert_eq!(internal["oneOf"][2], point);
+    assert_eq!(internal["oneOf"][3]["required"], json!(["t", "a"]));
+    assert_eq!(
+        sent(&|| serde_json::to_value(Untagged::File(None))),
+        Value::Null
+    );
+    let untagged = property::<Untagged>("");
+    assert_eq!(untagged["anyOf"][1], json!({"type": "null"}));
+    assert_eq!(
+        untagged["anyOf"][2],
+        json!({"type": "null", "description": "Text."})
+    );
+}

@@ -184,6 +184,63 @@ pub(crate) enum Failure {
     Connection(#[from] Error),
 }
 
+/// External tags, and fields that are not sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) enum SkippedExternal {
+    Unit,
+    File(#[serde(skip)] Option<String>),
+    /// With a text.
+    Point(#[serde(skip)] Option<u8>),
+    Part(u8, #[serde(skip)] Option<String>),
+    Fields {
+        a: u8,
+        #[serde(skip)]
+        hidden: Option<String>,
+    },
+}
+
+/// Adjacent tags, and fields that are not sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "t", content = "c")]
+pub(crate) enum SkippedAdjacent {
+    Unit,
+    File(#[serde(skip)] Option<String>),
+    Part(u8, #[serde(skip)] Option<String>),
+    Fields {
+        a: u8,
+        #[serde(skip)]
+        hidden: Option<String>,
+    },
+}
+
+/// Internal tags, and fields that are not sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind")]
+pub(crate) enum SkippedInternal {
+    Unit,
+    File(#[serde(skip)] Option<String>),
+    Point(#[serde(skip)] Option<u8>),
+    Fields {
+        a: u8,
+        b: u8,
+        #[serde(skip)]
+        hidden: Option<String>,
+    },
+}
+
+/// No tags, and fields that are not sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum SkippedUntagged {
+    Part(u8, #[serde(skip)] Option<String>),
+    Fields {
+        a: u8,
+        #[serde(skip)]
+        hidden: Option<String>,
+    },
+    File(#[serde(skip)] Option<String>),
+}
+
 /// Echoes variants.
 #[hypha_service(id = "variants")]
 pub(crate) trait Variants {
@@ -194,6 +251,10 @@ pub(crate) trait Variants {
     async fn external(&self, it: External) -> External;
     async fn closed_external(&self, it: ClosedExternal) -> ClosedExternal;
     async fn untagged(&self, it: Untagged) -> Untagged;
+    async fn skipped_external(&self, it: SkippedExternal) -> SkippedExternal;
+    async fn skipped_adjacent(&self, it: SkippedAdjacent) -> SkippedAdjacent;
+    async fn skipped_internal(&self, it: SkippedInternal) -> SkippedInternal;
+    async fn skipped_untagged(&self, it: SkippedUntagged) -> (SkippedUntagged, String);
     async fn single(
         &self,
         external: OneExternal,
@@ -249,6 +310,23 @@ impl Variants for Desk {
 
     async fn untagged(&self, it: Untagged) -> Untagged {
         it
+    }
+
+    async fn skipped_external(&self, it: SkippedExternal) -> SkippedExternal {
+        it
+    }
+
+    async fn skipped_adjacent(&self, it: SkippedAdjacent) -> SkippedAdjacent {
+        it
+    }
+
+    async fn skipped_internal(&self, it: SkippedInternal) -> SkippedInternal {
+        it
+    }
+
+    async fn skipped_untagged(&self, it: SkippedUntagged) -> (SkippedUntagged, String) {
+        let text = format!("{it:?}");
+        (it, text)
     }
 
     async fn single(
@@ -318,7 +396,7 @@ fn the_generated_contract_has_the_same_representations() {
     let again = schema(made::VariantsService::new(Again).into_service());
     for (name, member) in ours.as_object().expect("members") {
         // The generated contract has names for types that had none, or no unique name.
-        if name != "pages" && name != "untagged" {
+        if name != "pages" && name != "untagged" && name != "skipped_untagged" {
             assert_eq!(again[name], *member, "{name}");
         }
     }
@@ -354,6 +432,22 @@ impl made::Variants for Again {
 
     async fn untagged(&self, it: made::Untagged) -> made::Untagged {
         it
+    }
+
+    async fn skipped_external(&self, it: made::SkippedExternal) -> made::SkippedExternal {
+        it
+    }
+
+    async fn skipped_adjacent(&self, it: made::SkippedAdjacent) -> made::SkippedAdjacent {
+        it
+    }
+
+    async fn skipped_internal(&self, it: made::SkippedInternal) -> made::SkippedInternal {
+        it
+    }
+
+    async fn skipped_untagged(&self, it: made::SkippedUntagged) -> (made::SkippedUntagged, String) {
+        (it, String::new())
     }
 
     async fn single(
@@ -408,6 +502,7 @@ async fn every_variant_arrives(server: &Server) -> Result<()> {
     let proxy: made::VariantsProxy = client.proxy(info.id).await?;
     tagged(&proxy).await?;
     others(&proxy).await?;
+    skipped(&proxy).await?;
     failures(&proxy).await?;
     client.disconnect().await;
     Ok(())
@@ -543,6 +638,93 @@ async fn others(proxy: &made::VariantsProxy) -> Result<()> {
         others: BTreeMap::from([(7, 0.5)]),
     };
     ensure!(proxy.table(table.clone()).await? == table);
+    Ok(())
+}
+
+/// Sends variants whose fields are not all sent. Compares the values with those of the original.
+async fn skipped(proxy: &made::VariantsProxy) -> Result<()> {
+    use made::{SkippedAdjacent, SkippedExternal, SkippedInternal};
+
+    fn same(ours: impl Serialize, theirs: impl Serialize) -> Result<()> {
+        let (ours, theirs) = (Value::encode_from(&ours)?, Value::encode_from(&theirs)?);
+        ensure!(ours == theirs, "{ours} {theirs}");
+        Ok(())
+    }
+    let hidden = || Some("secret".to_owned());
+    for (it, original) in [
+        (SkippedExternal::Unit, self::SkippedExternal::Unit),
+        (SkippedExternal::File, self::SkippedExternal::File(hidden())),
+        (
+            SkippedExternal::Point,
+            self::SkippedExternal::Point(Some(1)),
+        ),
+        (
+            SkippedExternal::Part((7,)),
+            self::SkippedExternal::Part(7, hidden()),
+        ),
+        (
+            SkippedExternal::Fields { a: 8 },
+            self::SkippedExternal::Fields {
+                a: 8,
+                hidden: hidden(),
+            },
+        ),
+    ] {
+        let found = proxy.skipped_external(it.clone()).await?;
+        ensure!(found == it, "{found:?}");
+        same(it, original)?;
+    }
+    for (it, original) in [
+        (SkippedAdjacent::Unit, self::SkippedAdjacent::Unit),
+        (SkippedAdjacent::File, self::SkippedAdjacent::File(hidden())),
+        (
+            SkippedAdjacent::Part((7,)),
+            self::SkippedAdjacent::Part(7, hidden()),
+        ),
+        (
+            SkippedAdjacent::Fields { a: 8 },
+            self::SkippedAdjacent::Fields {
+                a: 8,
+                hidden: hidden(),
+            },
+        ),
+    ] {
+        let found = proxy.skipped_adjacent(it.clone()).await?;
+        ensure!(found == it, "{found:?}");
+        same(it, original)?;
+    }
+    for (it, original) in [
+        (SkippedInternal::Unit, self::SkippedInternal::Unit),
+        (SkippedInternal::File, self::SkippedInternal::File(hidden())),
+        (
+            SkippedInternal::Point,
+            self::SkippedInternal::Point(Some(1)),
+        ),
+        (
+            SkippedInternal::Fields { a: 8, b: 9 },
+            self::SkippedInternal::Fields {
+                a: 8,
+                b: 9,
+                hidden: hidden(),
+            },
+        ),
+    ] {
+        let found = proxy.skipped_internal(it.clone()).await?;
+        ensure!(found == it, "{found:?}");
+        same(it, original)?;
+    }
+    for original in [
+        SkippedUntagged::File(hidden()),
+        SkippedUntagged::Part(7, hidden()),
+    ] {
+        // The generated type reads and writes the values of the original.
+        let it: made::SkippedUntagged = Value::encode_from(&original)?.decode_as()?;
+        same(it, original)?;
+    }
+    let part = made::SkippedUntagged2::Tuple((7,));
+    let part = made::SkippedUntagged(Some(part));
+    let (found, text) = proxy.skipped_untagged(part.clone()).await?;
+    ensure!(found == part && text == "Part(7, None)", "{found:?} {text}");
     Ok(())
 }
 

@@ -41,6 +41,26 @@ pub trait Variants {
         it: Untagged,
     ) -> Untagged;
 
+    async fn skipped_external(
+        &self,
+        it: SkippedExternal,
+    ) -> SkippedExternal;
+
+    async fn skipped_adjacent(
+        &self,
+        it: SkippedAdjacent,
+    ) -> SkippedAdjacent;
+
+    async fn skipped_internal(
+        &self,
+        it: SkippedInternal,
+    ) -> SkippedInternal;
+
+    async fn skipped_untagged(
+        &self,
+        it: SkippedUntagged,
+    ) -> (SkippedUntagged, String);
+
     async fn single(
         &self,
         external: OneExternal,
@@ -175,6 +195,48 @@ pub enum Untagged {
     Untagged5(Untagged5),
 }
 
+/// External tags, and fields that are not sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub enum SkippedExternal {
+    Unit,
+    File,
+    /// With a text.
+    Point,
+    Part((u8,)),
+    Fields {
+        a: u8,
+    },
+}
+
+/// Adjacent tags, and fields that are not sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "t", content = "c")]
+pub enum SkippedAdjacent {
+    Unit,
+    File,
+    Part((u8,)),
+    Fields {
+        a: u8,
+    },
+}
+
+/// Internal tags, and fields that are not sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind")]
+pub enum SkippedInternal {
+    Unit,
+    File,
+    Point,
+    Fields {
+        a: u8,
+        b: u8,
+    },
+}
+
+/// No tags, and fields that are not sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SkippedUntagged(pub Option<SkippedUntagged2>);
+
 /// One variant with an external tag.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub enum OneExternal {
@@ -275,6 +337,13 @@ pub struct Untagged5 {
     pub right: std::time::Duration,
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SkippedUntagged2 {
+    Tuple((u8,)),
+    SkippedUntaggedA(SkippedUntaggedA),
+}
+
 /// A page of items.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Page22 {
@@ -295,6 +364,11 @@ pub struct Measured {
 pub struct Measured3 {
     pub value: u8,
     pub unit: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SkippedUntaggedA {
+    pub a: u8,
 }
 
 /// A value with its unit.
