@@ -1,17 +1,20 @@
 //! Writes OpenAPI 3.1: the functions under the paths of a server's HTTP interface.
 //!
-//! The arguments are sent as one JSON object. The result has the format of the request, JSON or
-//! msgpack; a stream is sent as server-sent events. With the header `Accept`, a file, an array or
-//! bytes have other forms.
+//! The arguments are sent as one object, in JSON or msgpack. In JSON, an array is nested lists of
+//! numbers, and bytes or a file are a list of numbers. The result has the format of the request; a
+//! stream is sent as server-sent events. With the header `Accept`, a file, an array or bytes have
+//! other forms. JSON results cannot contain arrays or bytes.
 
 use serde_json::{Map, Value as Json, json};
 
 use crate::functions::omitted_of;
+use crate::json_form::converted;
 use crate::model::{Header, Model};
 use crate::names::{Names, pascal};
 use crate::room::Room;
 use crate::standard::{definition_names, object, sendable, standard};
-use crate::types::{Method, Type};
+use crate::table::{map_schema, table_index};
+use crate::types::{Body, Method, Type, Types, inner};
 
 /// Returns the methods that have no path, each with the reason.
 pub(crate) fn omitted(model: &Model) -> Vec<(String, String)> {
@@ -31,16 +34,32 @@ const FAILURES: [(&str, &str); 6] = [
 /// Returns the document, or `None` if its paths and schemas exceed `room`.
 pub(crate) fn write(model: &Model, mut room: Room) -> Option<Json> {
     let names = definition_names(model);
-    let refer = |index: usize| format!("#/components/schemas/{}", names[index]);
-    let mut schemas = Map::new();
-    for (definition, name) in model.table.definitions.iter().zip(&names) {
-        let schema = standard(&definition.schema, &refer);
-        if !room.take(name.len()) || !room.take_json(&schema) {
-            return None;
-        }
-        schemas.insert(name.clone(), schema);
-    }
     let mut others = Names::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let in_msgpack = names.iter().zip(differing(model));
+    let in_msgpack: Vec<String> = in_msgpack
+        .map(|(name, differs)| match differs {
+            true => others.fresh(&format!("{name}Msgpack")),
+            false => name.clone(),
+        })
+        .collect();
+    let forms = Forms {
+        names: [names, in_msgpack],
+        binary: binary(&model.types),
+    };
+    let mut schemas = Map::new();
+    for (index, definition) in model.table.definitions.iter().enumerate() {
+        for format in [Format::Json, Format::Msgpack] {
+            let name = forms.name(format, index);
+            if schemas.contains_key(name) {
+                continue;
+            }
+            let schema = forms.schema(format, &definition.schema);
+            if !room.take(name.len()) || !room.take_json(&schema) {
+                return None;
+            }
+            schemas.insert(name.to_owned(), schema);
+        }
+    }
     // A definition of the service may already have this name.
     let failure = others.fresh("Failure");
     schemas.insert(
@@ -53,6 +72,7 @@ pub(crate) fn write(model: &Model, mut room: Room) -> Option<Json> {
     );
     let mut paths = Map::new();
     let unfit = model.types.finder(Type::is_live);
+    let unfit_in_json = model.types.finder(Type::is_not_json);
     let mut operations = Names::default();
     for method in model.methods() {
         let Ok(parameters) = sendable(method, &unfit) else {
@@ -68,15 +88,21 @@ pub(crate) fn write(model: &Model, mut room: Room) -> Option<Json> {
             .iter()
             .flatten()
             .any(|parameter| !parameter.optional);
-        let body = object(parameters, &|schema| standard(schema, &refer));
+        let body = |format, parameters| {
+            let schema = object(parameters, &|schema| forms.schema(format, schema));
+            json!({ "schema": schema })
+        };
+        let mut content = Map::new();
+        if let Ok(parameters) = sendable(method, &unfit_in_json) {
+            content.insert(JSON.to_owned(), body(Format::Json, parameters));
+        }
+        content.insert(MSGPACK.to_owned(), body(Format::Msgpack, parameters));
         operation.insert(
             "requestBody".to_owned(),
-            json!({
-                "required": is_required,
-                "content": in_both(&body.into()),
-            }),
+            json!({ "required": is_required, "content": content }),
         );
-        operation.insert("responses".to_owned(), responses(method, &refer, &failure));
+        let responses = responses(method, &forms, &failure);
+        operation.insert("responses".to_owned(), responses);
         let (path, operation) = (path(&method.path), json!({ "post": operation }));
         if !room.take(path.len()) || !room.take_json(&operation) {
             return None;
@@ -118,9 +144,109 @@ fn server(header: &Header) -> Json {
     })
 }
 
-/// Returns the content for both formats. Unlike JSON, msgpack can also represent bytes and arrays.
-fn in_both(schema: &Json) -> Json {
-    json!({ "application/json": {"schema": schema}, "application/msgpack": {"schema": schema} })
+const JSON: &str = "application/json";
+const MSGPACK: &str = "application/msgpack";
+
+/// Format of a request or a response.
+#[derive(Clone, Copy)]
+enum Format {
+    Json,
+    Msgpack,
+}
+
+/// Schemas in both formats.
+struct Forms {
+    /// Names of the definitions in each format. A definition without arrays, bytes and files has
+    /// only one name.
+    names: [Vec<String>; 2],
+    /// Whether each value of a definition contains an array or bytes.
+    binary: Vec<bool>,
+}
+
+impl Forms {
+    fn name(&self, format: Format, index: usize) -> &str {
+        &self.names[format as usize][index]
+    }
+
+    fn schema(&self, format: Format, schema: &Json) -> Json {
+        let refer = |index| format!("#/components/schemas/{}", self.name(format, index));
+        match format {
+            Format::Json => standard(&converted(schema), &refer),
+            Format::Msgpack => standard(schema, &refer),
+        }
+    }
+}
+
+/// Returns for each definition whether its schema differs between the formats.
+fn differing(model: &Model) -> Vec<bool> {
+    let definitions = &model.table.definitions;
+    let mut users = vec![Vec::new(); definitions.len()];
+    for (index, definition) in definitions.iter().enumerate() {
+        map_schema(&definition.schema, &mut |schema| {
+            let target = table_index(schema).and_then(|target| users.get_mut(target));
+            target.into_iter().for_each(|users| users.push(index));
+        });
+    }
+    let differs = definitions.iter();
+    let differs = differs.map(|definition| converted(&definition.schema) != definition.schema);
+    with_users(differs.collect(), &users)
+}
+
+/// Returns for each definition whether each of its values contains an array or bytes, so that JSON
+/// cannot represent it.
+fn binary(types: &Types) -> Vec<bool> {
+    let definitions = &types.definitions;
+    let mut users = vec![Vec::new(); definitions.len()];
+    let mut found = vec![false; definitions.len()];
+    for (index, definition) in definitions.iter().enumerate() {
+        let parts: Vec<&Type> = match &definition.body {
+            Body::Struct(body) => {
+                let fields = body.fields.iter().filter(|field| !field.optional);
+                fields.map(|field| &field.ty).collect()
+            }
+            Body::Alias(ty) => vec![ty],
+            Body::Words(_) | Body::Choice(_) | Body::Interface(_) => Vec::new(),
+        };
+        for part in parts.into_iter().flat_map(required) {
+            match part {
+                Type::Named(used) => users[*used].push(index),
+                part => found[index] |= is_binary(part, &[]),
+            }
+        }
+    }
+    with_users(found, &users)
+}
+
+/// Returns whether each value of the type contains an array or bytes. `definitions` is the result
+/// of [`binary`].
+fn is_binary(ty: &Type, definitions: &[bool]) -> bool {
+    required(ty).into_iter().any(|part| match part {
+        Type::Named(index) => definitions.get(*index) == Some(&true),
+        part => matches!(part, Type::NdArray(_) | Type::Bytes),
+    })
+}
+
+/// Returns the types that each value of a type contains, as far as the type has no name.
+fn required(ty: &Type) -> Vec<&Type> {
+    match ty {
+        Type::Tuple(_) | Type::Fixed(..) => inner(ty).iter().flat_map(required).collect(),
+        ty => vec![ty],
+    }
+}
+
+/// Adds the definitions that refer to a found definition, directly or through others. `users`
+/// contains the definitions that refer to each definition.
+fn with_users(mut found: Vec<bool>, users: &[Vec<usize>]) -> Vec<bool> {
+    let indices = 0..found.len();
+    let mut waiting: Vec<usize> = indices.filter(|index| found[*index]).collect();
+    while let Some(index) = waiting.pop() {
+        for user in &users[index] {
+            if !std::mem::replace(&mut found[*user], true) {
+                waiting.push(*user);
+            }
+        }
+    }
+    found
 }
 
 /// Returns the path of a function. Braces are escaped, because they would mark a variable of the
@@ -149,8 +275,7 @@ fn forms(result: &Type) -> &'static [&'static str] {
     }
 }
 
-fn responses(method: &Method, refer: &dyn Fn(usize) -> String, failure: &str) -> Json {
-    let result = standard(&method.returns_schema, refer);
+fn responses(method: &Method, both: &Forms, failure: &str) -> Json {
     let content = match method.returns {
         Type::Stream(_) => json!({
             "text/event-stream": {
@@ -161,11 +286,17 @@ fn responses(method: &Method, refer: &dyn Fn(usize) -> String, failure: &str) ->
             },
         }),
         _ => {
-            let mut content = in_both(&result);
-            for form in forms(&method.returns) {
-                content[*form] = json!({ "schema": {"type": "string", "format": "binary"} });
+            let of = |format| json!({ "schema": both.schema(format, &method.returns_schema) });
+            let mut content = Map::new();
+            if !is_binary(&method.returns, &both.binary) {
+                content.insert(JSON.to_owned(), of(Format::Json));
             }
-            content
+            content.insert(MSGPACK.to_owned(), of(Format::Msgpack));
+            for form in forms(&method.returns) {
+                let binary = json!({ "schema": {"type": "string", "format": "binary"} });
+                content.insert((*form).to_owned(), binary);
+            }
+            content.into()
         }
     };
     let mut responses = Map::new();
@@ -175,7 +306,7 @@ fn responses(method: &Method, refer: &dyn Fn(usize) -> String, failure: &str) ->
     );
     let failed = json!({ "schema": {"$ref": format!("#/components/schemas/{failure}")} });
     for (status, text) in FAILURES {
-        let response = json!({ "description": text, "content": {"application/json": failed} });
+        let response = json!({ "description": text, "content": {JSON: failed} });
         responses.insert(status.to_owned(), response);
     }
     responses.into()

@@ -181,6 +181,78 @@ fn schemas_for_models_have_the_forms_that_services_accept_as_json() {
 }
 
 #[test]
+fn openapi_has_the_forms_of_both_formats() {
+    use hypha_rpc::{Array, Binary};
+
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Frame {
+        pixels: Array<u8, 1>,
+        place: Place,
+    }
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Place {
+        x: f64,
+    }
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Holder {
+        frame: Option<Frame>,
+    }
+    let complex =
+        json!({"type": "object", "x-hypha-type": "ndarray", "x-hypha-dtype": "complex64"});
+    let with_waves = |function: FunctionSchema| {
+        let mut schema = function.finish();
+        schema["parameters"]["properties"]["waves"] = complex.clone();
+        schema
+    };
+    let optional = FunctionSchema::new("f", "")
+        .argument::<Frame>("frame", "")
+        .argument::<Binary>("raw", "")
+        .returns::<Holder>();
+    let mut required = with_waves(FunctionSchema::new("g", "").returns::<(u8, Frame)>());
+    required["parameters"]["required"] = json!(["waves"]);
+    let methods = [method("f", with_waves(optional)), method("g", required)];
+    let document = describe(methods).openapi();
+    let body = |path: &str, format: &str| {
+        let content = &document["paths"][path]["post"]["requestBody"]["content"];
+        content[format]["schema"]["properties"].clone()
+    };
+    let byte = json!({"type": "integer", "minimum": 0, "maximum": 255});
+    let json = body("/f", "application/json");
+    assert_eq!(json["frame"]["$ref"], "#/components/schemas/Frame");
+    assert_eq!(json["raw"]["items"], byte);
+    assert_eq!(json.get("waves"), None);
+    let msgpack = body("/f", "application/msgpack");
+    assert_eq!(
+        msgpack["frame"]["$ref"],
+        "#/components/schemas/FrameMsgpack"
+    );
+    assert_eq!(msgpack["raw"]["format"], "binary");
+    assert!(msgpack["waves"].is_object());
+    assert_eq!(body("/g", "application/json"), Json::Null);
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(schemas["Frame"]["properties"]["pixels"]["items"], byte);
+    assert_eq!(
+        schemas["FrameMsgpack"]["properties"]["pixels"]["type"],
+        "object"
+    );
+    assert!(schemas["Place"].is_object());
+    assert_eq!(schemas.get("PlaceMsgpack"), None);
+    let result = |path: &str| {
+        let content = &document["paths"][path]["post"]["responses"]["200"]["content"];
+        let formats: Option<Vec<String>> = content
+            .as_object()
+            .map(|content| content.keys().cloned().collect());
+        formats.unwrap_or_default()
+    };
+    assert_eq!(result("/f"), ["application/json", "application/msgpack"]);
+    // Every result contains an array, which JSON cannot represent.
+    assert_eq!(result("/g"), ["application/msgpack"]);
+}
+
+#[test]
 fn arguments_that_json_cannot_represent_are_found_behind_references() {
     let function = |schema: Json, required: bool| {
         let needed: &[&str] = if required { &["it"] } else { &[] };
@@ -579,6 +651,19 @@ fn limits_become_attributes() {
         (
             json!({"type": "array", "items": {"type": "array"}, "uniqueItems": true}),
             "#[schemars(extend(\"uniqueItems\" = true))]\n        it: Vec<Vec<Value>>,",
+        ),
+        (
+            json!({"type": "array", "items": {"type": "array", "maxItems": 3,
+                "items": {"anyOf": [{"type": "string", "format": "uuid"}, {"type": "null"}]}}}),
+            "#[schemars(extend(\"items/maxItems\" = 3, \"items/items/format\" = \"uuid\"))]\n\
+             \x20       it: Vec<Vec<Option<String>>>,",
+        ),
+        (
+            json!({"type": "array", "prefixItems": [{"type": "integer", "minimum": 0},
+                {"type": "object", "additionalProperties": {"type": "number", "maximum": 9}}],
+                "minItems": 2, "maxItems": 2}),
+            "#[schemars(extend(\"prefixItems/1/additionalProperties/maximum\" = 9))]\n        \
+             it: (u64, std::collections::BTreeMap<String, f64>),",
         ),
         // Ranges that follow from the type, and keywords for another type.
         (
