@@ -58,6 +58,8 @@ trait Sampler {
     ) -> Option<String>;
     #[allow(unknown_lints, mismatched_lifetime_syntaxes)]
     async fn title(&self, of: &str) -> Cow<str>;
+    async fn fixed(&self) -> Result<Cow<'static, str>, Error>;
+    async fn numbers(&self) -> Cow<'static, [u8]>;
     async fn largest(&self, tree: Node) -> Option<u32>;
     async fn maybe(&self, #[hypha(default = Some(7))] number: Option<u32>) -> Option<u32>;
     async fn aliased(&self, fail: bool) -> Checked<u32>;
@@ -128,6 +130,14 @@ impl Sampler for Desk {
 
     async fn title(&self, _: &str) -> Cow<'_, str> {
         "desk".into()
+    }
+
+    async fn fixed(&self) -> Result<Cow<'static, str>, Error> {
+        Ok("fixed".into())
+    }
+
+    async fn numbers(&self) -> Cow<'static, [u8]> {
+        (&[1, 2]).into()
     }
 
     async fn largest(&self, tree: Node) -> Option<u32> {
@@ -459,8 +469,10 @@ async fn the_service_is_described_to_peers() {
 async fn results_outlive_the_proxy() -> anyhow::Result<()> {
     let (_desk, _, proxy) = connected().await;
     let title = proxy.title("it").await?;
+    let (fixed, numbers) = (proxy.fixed().await?, proxy.numbers().await?);
     drop(proxy);
     assert_eq!(title, "desk");
+    assert_eq!((&*fixed, &*numbers), ("fixed", &[1, 2][..]));
     Ok(())
 }
 
