@@ -7,6 +7,7 @@ use hypha_wire::keys;
 use serde_json::{Map, Value as Json};
 
 use crate::keywords::plain;
+use crate::properties::values;
 use crate::types::{Limits, Type};
 
 /// Path of the values of a map.
@@ -117,7 +118,7 @@ fn parts<'a>(schema: &'a Map<String, Json>, ty: &'a Type) -> Vec<(String, &'a Js
                 add(&format!("prefixItems/{index}"), schema, item);
             }
         }
-        Type::Map(_, value) => add(VALUES, crate::read::values(schema), value),
+        Type::Map(_, value) => add(VALUES, values(schema), value),
         Type::OrderedMap(types) => {
             add(keys::SCHEMA_KEYS, schema.get(keys::SCHEMA_KEYS), &types[0]);
             add(VALUES, schema.get(VALUES), &types[1]);

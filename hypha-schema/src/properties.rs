@@ -58,3 +58,17 @@ pub(crate) fn properties(object: &Map<String, Json>) -> Vec<Property<'_>> {
     }));
     properties
 }
+
+/// Returns the schema of a map's values, if any key is allowed.
+pub(crate) fn values(map: &Map<String, Json>) -> Option<&Json> {
+    let patterns = map.get("patternProperties").and_then(Json::as_object);
+    match (patterns, map.get("additionalProperties")) {
+        (None, others) => others,
+        // The keys must match a pattern, such as the pattern of integers. The type of the values is
+        // known.
+        (Some(patterns), Some(Json::Bool(false))) if patterns.len() == 1 => {
+            patterns.values().next()
+        }
+        _ => None,
+    }
+}

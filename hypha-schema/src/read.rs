@@ -16,7 +16,7 @@ use crate::keywords::{plain, plain_kind};
 use crate::limits::{VALUES, limits, limits_at};
 use crate::names::pascal;
 use crate::own_text::own_text;
-use crate::properties::{Property, properties};
+use crate::properties::{Property, properties, values};
 use crate::table::{self, Table, table_index};
 use crate::types::{
     Body, Choice, Definition, Elements, ErrorFacts, Field, Integer, Keys, Limits, Member,
@@ -704,20 +704,6 @@ fn insert(members: &mut Vec<Member>, path: &str, method: Method) {
         name: rest.to_owned(),
         kind: MemberKind::Method(Box::new(method)),
     });
-}
-
-/// Returns the schema of a map's values, if any key is allowed.
-pub(crate) fn values(map: &Map<String, Json>) -> Option<&Json> {
-    let patterns = map.get("patternProperties").and_then(Json::as_object);
-    match (patterns, map.get("additionalProperties")) {
-        (None, others) => others,
-        // The keys must match a pattern, such as the pattern of integers. The type of the values is
-        // known.
-        (Some(patterns), Some(Json::Bool(false))) if patterns.len() == 1 => {
-            patterns.values().next()
-        }
-        _ => None,
-    }
 }
 
 /// Returns whether the schema lists members in `properties`.
