@@ -42,6 +42,7 @@ impl<'de, T: Serialize + Deserialize<'de> + JsonSchema + Send> ServiceArgument<'
     message = "`{Self}` cannot be the result of a service method",
     label = "results are sent to another process",
     note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to the type",
+    note = "the elements of arrays are numbers or `bool`",
     note = "pass the service behind a proxy as `Object<FooProxy>`, and a stream as `impl Stream<Item = T>`"
 )]
 pub trait ServiceResult: Serialize + DeserializeOwned {}
