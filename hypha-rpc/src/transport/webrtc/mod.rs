@@ -234,10 +234,12 @@ impl Pending {
             .build();
         let servers = resolved(&ice.servers).await;
         let mut urls = servers.iter().flat_map(|server| &server.urls);
+        let relayed = urls.any(|url| url.starts_with("turn"));
+        let skips_waits = Arc::new(AtomicBool::new(true));
         let runtime = ConnectionRuntime {
-            relayed: urls.any(|url| url.starts_with("turn")),
+            skips_waits: Arc::clone(&skips_waits),
         };
-        if ice.relay_only && !runtime.relayed {
+        if ice.relay_only && !relayed {
             return Err(unrelayed(ice));
         }
         let configuration = RTCConfigurationBuilder::default()
@@ -261,6 +263,8 @@ impl Pending {
             connection: Arc::new(connection),
             states,
             gathered: is_gathered,
+            relayed,
+            skips_waits,
             runtime: Handle::current(),
         };
         Ok(Pending {
@@ -335,6 +339,10 @@ struct Peer {
     connection: Arc<dyn PeerConnection>,
     states: watch::Receiver<ConnectionState>,
     gathered: watch::Receiver<bool>,
+    /// Whether packets may pass through a TURN server.
+    relayed: bool,
+    /// Option of the [`ConnectionRuntime`].
+    skips_waits: Arc<AtomicBool>,
     runtime: Handle,
 }
 
@@ -365,6 +373,9 @@ impl Peer {
                 Some(_) => {}
             }
         }
+        // An open channel is faster with fewer rounds.
+        let peer = &channel.peer;
+        peer.skips_waits.store(peer.relayed, Ordering::Relaxed);
         Ok(OpenChannel {
             link: Box::new(DataChannelLink::new(channel)),
             label,
@@ -709,6 +720,25 @@ mod tests {
         let seconds = begin.elapsed().as_secs_f64();
         println!("{:.0} MB/s", ((MESSAGES * SIZE) >> 20) as f64 / seconds);
         drop(sending);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_connection_opens_without_waits() {
+        let ice = IceConfig::default();
+        let mut shortest = Duration::MAX;
+        for _ in 0..5 {
+            let begin = Instant::now();
+            let (offering, channel, offer) = Pending::offer("label", &ice).await.unwrap();
+            let (answering, limits, answer) = Pending::answer(&offer, &ice).await.unwrap();
+            let (caller, host) = tokio::join!(
+                offering.accepted(channel, "label".into(), &answer),
+                answering.accept(limits)
+            );
+            shortest = shortest.min(begin.elapsed());
+            drop((caller.unwrap(), host.unwrap()));
+        }
+        // The library alone takes 600 ms, and 20 ms without its waits.
+        assert!(shortest < Duration::from_millis(400), "{shortest:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,9 +3,10 @@
 //! The task of a connection repeats one round: it passes on what it has, and then waits for a
 //! packet, for a message of the program or for a timer. A packet of a TURN server may need four
 //! rounds: the first one takes out the content, the second one handles it, the third one puts the
-//! reply into a packet for the TURN server, and the fourth one sends it. The library nevertheless
-//! waits after each of them, so that a reply lies there until the next timer, up to 200 ms later.
-//! [`Wait`] makes it skip three waits.
+//! reply into a packet for the TURN server, and the fourth one sends it. While a connection opens,
+//! packets of the peer need more than one round, too. The library nevertheless waits after each of
+//! them, so that a reply lies there until the next timer, up to 200 ms later. [`Wait`] makes it
+//! skip three waits.
 //!
 //! The second change is a larger receive buffer. The default of Linux has space for about 90
 //! packets, but a sender has more of them under way.
@@ -16,6 +17,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -41,16 +43,13 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Tokio, for the task of a connection.
 #[derive(Debug)]
 pub(super) struct ConnectionRuntime {
-    /// Whether the connection may use a TURN server.
-    pub(super) relayed: bool,
+    /// Whether the task of the connection skips waits.
+    pub(super) skips_waits: Arc<AtomicBool>,
 }
 
 impl Runtime for ConnectionRuntime {
     fn spawn(&self, future: Boxed<'static, ()>) -> Box<dyn JoinHandle> {
-        match self.relayed {
-            true => TokioRuntime.spawn(Box::pin(SKIPPED_WAITS.scope(Cell::new(0), future))),
-            false => TokioRuntime.spawn(future),
-        }
+        TokioRuntime.spawn(Box::pin(SKIPPED_WAITS.scope(Cell::new(0), future)))
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
@@ -80,13 +79,13 @@ impl Runtime for ConnectionRuntime {
     fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
         let sleep = TokioRuntime.sleep(duration);
         match SKIPPED_WAITS.try_with(Cell::get) {
-            Ok(skipped) => Box::pin(Wait {
+            Ok(skipped) if self.skips_waits.load(Ordering::Relaxed) => Box::pin(Wait {
                 sleep,
                 skipped,
                 next: EXTRA_ROUNDS,
             }),
             // Other tasks wait only for the time.
-            Err(_) => sleep,
+            _ => sleep,
         }
     }
 
@@ -141,12 +140,18 @@ mod tests {
     use super::*;
     use crate::runtime::Instant;
 
+    fn runtime(skips: bool) -> ConnectionRuntime {
+        ConnectionRuntime {
+            skips_waits: Arc::new(AtomicBool::new(skips)),
+        }
+    }
+
     /// Waits one second in the task of a connection for each element. Returns whether the waits
     /// were skipped. An element says whether something happens at once, so that the wait ends.
-    async fn skipped<const N: usize>(relayed: bool, events: [bool; N]) -> Vec<bool> {
+    async fn skipped<const N: usize>(skips: bool, events: [bool; N]) -> Vec<bool> {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let task = async move {
-            let runtime = ConnectionRuntime { relayed };
+            let runtime = runtime(skips);
             for event in events {
                 let begin = Instant::now();
                 let wait = runtime.sleep(Duration::from_secs(1));
@@ -157,7 +162,7 @@ mod tests {
                 let _ = sender.send(begin.elapsed().is_zero());
             }
         };
-        ConnectionRuntime { relayed }.spawn(Box::pin(task)).detach();
+        runtime(skips).spawn(Box::pin(task)).detach();
         let mut skipped = Vec::new();
         while let Some(wait) = receiver.recv().await {
             skipped.push(wait);
@@ -177,8 +182,7 @@ mod tests {
         assert_eq!(skipped(false, [false; 3]).await, [false; 3]);
         // Only the task of a connection skips waits.
         let begin = Instant::now();
-        let runtime = ConnectionRuntime { relayed: true };
-        runtime.sleep(Duration::from_secs(1)).await;
+        runtime(true).sleep(Duration::from_secs(1)).await;
         assert!(!begin.elapsed().is_zero());
     }
 }
