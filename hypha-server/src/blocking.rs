@@ -48,9 +48,11 @@ pub(crate) fn service(state: &Arc<State>) -> Service {
 
 /// Reads the blocks that the servers share, and disconnects the blocked clients.
 async fn read(state: &State) {
+    let before = state.blocked.changes();
     match state.registry.blocks(auth::now()).await {
         Ok(blocks) => {
-            state.blocked.replace(blocks.into_iter().collect());
+            let blocks = blocks.into_iter().collect();
+            state.blocked.replace(blocks, before);
             disconnect(state);
         }
         Err(error) => tracing::debug!(%error, "cannot read the blocks"),
@@ -120,6 +122,7 @@ impl Blocking {
             )));
         }
         let stored = state.registry.put_block(&key, block).await;
+        state.blocked.stored();
         stored.map_err(|error| ManagerError::Runtime(error.to_string()))?;
         tracing::info!(key, "a block has changed");
         Ok(disconnect(state))

@@ -29,15 +29,24 @@ impl Blockable {
     }
 }
 
-/// The blocks of a server, by key.
+/// The blocks of a server.
 #[derive(Default)]
-pub(crate) struct Blocked(RwLock<HashMap<String, Block>>);
+pub(crate) struct Blocked(RwLock<Blocks>);
+
+#[derive(Default)]
+struct Blocks {
+    by_key: HashMap<String, Block>,
+    /// Number of changes by this server.
+    changes: u64,
+}
 
 impl Blocked {
     /// Adds, replaces or removes a block. Returns false, without adding the block, if there are
     /// `max` blocks already.
     pub(crate) fn set(&self, key: String, block: Option<Block>, max: usize) -> bool {
         let mut blocks = self.0.write();
+        blocks.changes += 1;
+        let blocks = &mut blocks.by_key;
         blocks.retain(|_, block| block.until > now());
         match block {
             Some(_) if blocks.len() >= max && !blocks.contains_key(&key) => return false,
@@ -47,15 +56,33 @@ impl Blocked {
         true
     }
 
-    /// Replaces all blocks.
-    pub(crate) fn replace(&self, blocks: HashMap<String, Block>) {
-        *self.0.write() = blocks;
+    /// Notes that a change of this server is stored where all servers read it.
+    pub(crate) fn stored(&self) {
+        self.0.write().changes += 1;
+    }
+
+    /// Returns the number of changes by this server, for [`replace`](Self::replace).
+    pub(crate) fn changes(&self) -> u64 {
+        self.0.read().changes
+    }
+
+    /// Replaces all blocks by those that were read from the store. Does nothing if this server has
+    /// changed its blocks since the number of its changes was `before`, because the read blocks may
+    /// lack the change.
+    pub(crate) fn replace(&self, read: HashMap<String, Block>, before: u64) {
+        let mut blocks = self.0.write();
+        if blocks.changes == before {
+            blocks.by_key = read;
+        }
     }
 
     /// Returns the blocks that have not expired, sorted by key.
     pub(crate) fn all(&self) -> Vec<(String, Block)> {
         let blocks = self.0.read();
-        let blocks = blocks.iter().filter(|(_, block)| block.until > now());
+        let blocks = blocks
+            .by_key
+            .iter()
+            .filter(|(_, block)| block.until > now());
         let mut blocks: Vec<_> = blocks.map(|(k, b)| (k.clone(), b.clone())).collect();
         blocks.sort_by(|(a, _), (b, _)| a.cmp(b));
         blocks
@@ -65,7 +92,7 @@ impl Blocked {
     /// applies to the user, to the user who issued the client's token, or to the IP address of the
     /// client.
     pub(crate) fn sentence(&self, user: &UserInfo, address: Option<&str>) -> Option<String> {
-        let blocks = self.0.read();
+        let blocks = &self.0.read().by_key;
         if blocks.is_empty() {
             return None;
         }
@@ -115,5 +142,20 @@ mod tests {
         assert!(blocked.set("user:bob".into(), block(now()), 2));
         assert_eq!(sentence("bob", None, None), None, "the block has ended");
         assert_eq!(blocked.all().len(), 1);
+    }
+
+    #[test]
+    fn blocks_read_before_a_change_do_not_undo_it() {
+        let blocked = Blocked::default();
+        let before = blocked.changes();
+        assert!(blocked.set("user:ann".into(), block(now() + 60), 2));
+        blocked.replace(HashMap::new(), before);
+        assert_eq!(blocked.all().len(), 1);
+        let between = blocked.changes();
+        blocked.stored();
+        blocked.replace(HashMap::new(), between);
+        assert_eq!(blocked.all().len(), 1);
+        blocked.replace(HashMap::new(), blocked.changes());
+        assert_eq!(blocked.all().len(), 0);
     }
 }
