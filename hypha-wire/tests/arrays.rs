@@ -662,6 +662,17 @@ fn typed_arrays_accept_elements_that_fit() {
     assert_eq!(decode::<NdArray>(&image), Ok(NdArray::from(image.clone())));
     assert_eq!(image.map(f32::from).into_vec()[5], 600.0);
 
+    // Numbers in a list are rounded, but must not become infinite.
+    assert_eq!(
+        array::<f32, 1>(json!([0.1])).expect("rounds").as_slice(),
+        [0.1]
+    );
+    assert_eq!(
+        array::<f32, 1>(json!([1.0, -1e39])).expect_err("too large"),
+        "expected an array of float32 with 1 dimension, got one of float64 with shape [2] whose \
+         element 1 does not fit"
+    );
+
     // numpy stores whole numbers as `int64`.
     let counts = NdArray::from_vec([1, 2], vec![1i64, 600]).expect("two");
     assert_eq!(array::<u16, 2>(&counts).expect("fit").as_slice(), [1, 600]);

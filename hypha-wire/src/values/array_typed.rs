@@ -287,7 +287,14 @@ impl<T: Element> Typed<T> {
         let is_float = matches!(T::DTYPE, DType::Float16 | DType::Float32 | DType::Float64);
         let is_number = is_list && array.dtype().is_real() && *array.dtype() != DType::Bool;
         let converted = match is_number && is_float {
-            true => array.cast::<T>(),
+            true => array
+                .cast::<T>()
+                .and_then(|cast| match overflow(&array, &cast)? {
+                    Some(index) => Err(ArrayError::new(format!(
+                        "numbers whose element {index} does not fit"
+                    ))),
+                    None => Ok(cast),
+                }),
             false => array.to_vec::<T>().map(|elements| {
                 let elements = bytes::Bytes::from_owner(Owned(elements));
                 NdArray::of_elements::<T>(array.shape().to_vec(), elements)
@@ -303,6 +310,12 @@ impl<T: Element> Typed<T> {
             }
         })
     }
+}
+
+/// Returns the index of the first number that was finite and became infinite.
+fn overflow(before: &NdArray, after: &NdArray) -> Result<Option<usize>, ArrayError> {
+    let mut numbers = before.iter_f64()?.zip(after.iter_f64()?);
+    Ok(numbers.position(|(before, after)| before.is_finite() && after.is_infinite()))
 }
 
 impl<'de, T: Element> Visitor<'de> for Typed<T> {
