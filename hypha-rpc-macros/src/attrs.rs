@@ -224,7 +224,7 @@ pub(crate) const SERVICE_KEYS: [&str; 11] = [
 /// Keys of `#[hypha(..)]` on a method.
 pub(crate) const METHOD_KEYS: [&str; 2] = ["name", "blocking"];
 /// Keys of `#[hypha(..)]` on a parameter.
-pub(crate) const ARGUMENT_KEYS: [&str; 3] = ["name", "default", "context"];
+pub(crate) const ARGUMENT_KEYS: [&str; 4] = ["name", "default", "required", "context"];
 
 /// Returns the place where a contract accepts `key`, to name this place in the error. Returns
 /// `None` if there is no such place, or if the `known` keys do not belong to a contract.

@@ -536,6 +536,9 @@ fn argument(
                 "the context is not sent, so it has no name on the wire",
             );
         }
+        if options.flag("required", errors) == Some(true) {
+            errors.push(&input.ty, "the context is never missing; remove `required`");
+        }
         if let Some(attr) = attrs::schema(&input.attrs).next() {
             errors.push(
                 attr,
@@ -566,13 +569,23 @@ fn argument(
             "`schemars` does not describe bytes and arrays; remove it",
         );
     }
+    let default = options.expr("default", errors);
+    let required = options.flag("required", errors) == Some(true);
+    if let Some((key, _)) = default.as_ref().filter(|_| required) {
+        errors.push(
+            key,
+            "callers must send a required argument, so it has no default; remove `default` or \
+             `required`",
+        );
+    }
     let value = Value {
         wire_name,
         description: match own_text.is_empty() {
             true => Text::new(&input.attrs, listed.to_owned()),
             false => Text::new(&input.attrs, own_text),
         },
-        default: options.expr("default", errors).map(|(_, value)| value),
+        default: default.map(|(_, value)| value),
+        required,
         schema,
     };
     let kind = ArgKind::Value(Box::new(value));

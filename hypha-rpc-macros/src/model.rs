@@ -109,6 +109,8 @@ pub(crate) struct Value {
     pub(crate) description: Text,
     /// Expression for the value of a missing argument.
     pub(crate) default: Option<Expr>,
+    /// Whether callers must send the argument even if its type is an `Option`.
+    pub(crate) required: bool,
     /// `#[schemars(..)]`, which changes the schema of the argument.
     pub(crate) schema: Vec<Attribute>,
 }

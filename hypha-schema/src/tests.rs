@@ -929,6 +929,21 @@ fn nesting_depth_of_types_is_limited() {
 }
 
 #[test]
+fn required_arguments_that_may_be_null_are_sent() {
+    let nullable = json!({"anyOf": [{"type": "integer"}, {"type": "null"}]});
+    let described = |required: Json| {
+        let properties = json!({"it": nullable});
+        let parameters = json!({"type": "object", "properties": properties, "required": required});
+        describe([method("f", json!({"name": "f", "parameters": parameters}))]).rust()
+    };
+    contains(
+        &described(json!(["it"])),
+        "#[hypha(required)]\n        it: Option<i64>,",
+    );
+    assert!(!described(json!([])).contains("required"));
+}
+
+#[test]
 fn defaults_are_kept_where_they_can_be_written() {
     for (kind, default, wanted) in [
         (

@@ -522,6 +522,23 @@ impl Types {
         }
     }
 
+    /// Returns whether the type in Rust is an `Option`, or a named type that stands for one.
+    pub(crate) fn is_option(&self, ty: &Type) -> bool {
+        let mut ty = ty;
+        // Definitions may refer to each other in a circle.
+        for _ in 0..=self.definitions.len() {
+            ty = match ty {
+                Type::Optional(_) => return true,
+                Type::Named(index) => match &self.definitions[*index].body {
+                    Body::Alias(inner) => inner,
+                    _ => return false,
+                },
+                _ => return false,
+            };
+        }
+        false
+    }
+
     /// Returns the string, if the type is unnamed and has a single string as its only value.
     pub(crate) fn only_word(&self, ty: &Type) -> Option<&str> {
         match self.unnamed(ty)? {

@@ -140,8 +140,8 @@ fn one_method(service: &Service, method: &Method) -> TokenStream {
         let (name, wire_name) = (&arg.ident, &value.wire_name);
         let span = located(arg.ty.span());
         // `push` would omit a `None`. The callee would then use the default of the argument instead
-        // of `None`.
-        if value.default.is_some() {
+        // of `None`, or miss the argument.
+        if value.default.is_some() || value.required {
             quote_spanned!(span=> #codec.push_always(&mut __args, #wire_name, &#name))
         } else {
             quote_spanned!(span=> #codec.push(&mut __args, #wire_name, &#name))

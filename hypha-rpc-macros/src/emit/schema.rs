@@ -34,6 +34,9 @@ pub(crate) fn statement(private: &Ident, method: &Method) -> TokenStream {
             quote_spanned!(span=> .refined(#name, #description, #schema))
         });
         match &value.default {
+            None if value.required => quote_spanned! {span=>
+                #codec.describe_required(__schema, #name, #description)#refined
+            },
             None => quote_spanned!(span=> #codec.describe(__schema, #name, #description)#refined),
             Some(_) => {
                 let default = default_name(arg);

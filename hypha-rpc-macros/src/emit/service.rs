@@ -258,6 +258,7 @@ fn decoder(private: &Ident, arg: &Arg, index: usize) -> TokenStream {
         ArgKind::Value(value) => {
             let codec = codec(private, arg);
             match &value.default {
+                None if value.required => quote_spanned!(span=> #codec.sent(&__args, #index)?),
                 None => quote_spanned!(span=> #codec.required(&__args, #index)?),
                 Some(_) => {
                     let default = default_name(arg);

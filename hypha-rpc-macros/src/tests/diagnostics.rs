@@ -253,7 +253,15 @@ fn keys() {
         in_trait("#[hypha(bloking)] async fn f(&self, #[hypha(defualt = 1)] a: u8);"),
         [
             "bloking => unknown key `bloking`; the keys here are `name`, `blocking`",
-            "defualt => unknown key `defualt`; the keys here are `name`, `default`, `context`",
+            "defualt => unknown key `defualt`; the keys here are `name`, `default`, `required`, \
+             `context`",
+        ]
+    );
+    assert_eq!(
+        in_trait("async fn f(&self, #[hypha(default = None, required)] a: Option<u8>);"),
+        [
+            "default => callers must send a required argument, so it has no default; remove \
+             `default` or `required`"
         ]
     );
     assert_eq!(
@@ -325,10 +333,11 @@ fn names_of_the_service_itself() {
 #[test]
 fn context_is_not_sent() {
     assert_eq!(
-        in_trait("async fn f(&self, #[hypha(name = \"c\", default = 1)] ctx: &Context);"),
+        in_trait("async fn f(&self, #[hypha(name = \"c\", default = 1, required)] ctx: &Context);"),
         [
             "default => the context is never missing, so it has no default; remove `default`",
             "\"c\" => the context is not sent, so it has no name on the wire",
+            "&Context => the context is never missing; remove `required`",
         ]
     );
     assert!(

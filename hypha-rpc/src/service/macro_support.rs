@@ -361,6 +361,14 @@ impl<'de, T> ArgumentCodec<'de, T> {
         }
     }
 
+    /// Decodes an argument that callers must send, even if its type is an `Option`.
+    pub fn sent(self, args: &Arguments<'de>, index: usize) -> Result<T, WireError> {
+        match (self.given)(args, index)? {
+            Some(value) => Ok(value),
+            None => (self.required)(args, index),
+        }
+    }
+
     /// Decodes an argument with a default. If the type does not allow null, null means the default.
     /// A JavaScript caller passes `undefined` to skip an argument, and `undefined` arrives as null.
     pub fn or_else(
@@ -382,8 +390,8 @@ impl<'de, T> ArgumentCodec<'de, T> {
         (self.push)(args, name, value, nil);
     }
 
-    /// Encodes an argument with a default. Sends nil explicitly, because the callee would use the
-    /// default for an omitted argument.
+    /// Encodes an argument that is never omitted. Sends nil explicitly, because the callee would
+    /// use the default for an omitted argument, or refuse the call.
     pub fn push_always(self, args: &mut Args, name: &'static str, value: &T) {
         (self.push)(args, name, value, Nil::Send);
     }
@@ -398,6 +406,16 @@ impl<'de, T> ArgumentCodec<'de, T> {
             Presence::Required
         };
         (self.describe)(schema, name, description, presence)
+    }
+
+    /// Adds an argument that callers must send to the schema.
+    pub fn describe_required(
+        self,
+        schema: FunctionSchema,
+        name: &str,
+        description: &str,
+    ) -> FunctionSchema {
+        (self.describe)(schema, name, description, Presence::Required)
     }
 
     /// Adds an argument with a default to the schema.

@@ -144,6 +144,10 @@ impl Writer<'_> {
             if let Some(default) = default.filter(|default| default != "None") {
                 keys.push(format!("default = {default}"));
             }
+            // Callers could omit the argument otherwise.
+            if !parameter.optional && self.model.types.is_option(&parameter.ty) {
+                keys.push("required".to_owned());
+            }
             if !keys.is_empty() {
                 self.line(2, &format!("#[hypha({})]", keys.join(", ")));
             }
