@@ -268,6 +268,11 @@ fn arrays_survive_in_tagged_and_flattened_types() {
     let frame = Frame { image, time };
     survives(vec![Flat { name, frame }; 3]);
 
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Volts(f64);
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Count(i32);
+
     // Callers without array types send lists.
     fn tagged<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, String> {
         let decoded = decode(json!({"kind": "Some", "value": value}));
@@ -293,6 +298,13 @@ fn arrays_survive_in_tagged_and_flattened_types() {
         assert_eq!(tagged(json!([1])), Ok(one.clone()));
         assert_eq!(tagged(json!([1])), Ok(one.into_dyn()));
     }
+    // Elements that are newtypes.
+    assert_eq!(
+        tagged(json!([1.0, 0.5])),
+        Ok(array![Volts(1.0), Volts(0.5)])
+    );
+    assert_eq!(tagged(json!([1, 2])), Ok(array![Volts(1.0), Volts(2.0)]));
+    assert_eq!(tagged(json!([-1, 2])), Ok(array![Count(-1), Count(2)]));
     assert_eq!(tagged(json!([])), Ok(Array1::<u8>::zeros(0)));
     assert_eq!(tagged(json!([1])), Ok(array![1u8]));
     assert_eq!(tagged(json!([[1], [2]])), Ok(vec![array![1u8], array![2]]));

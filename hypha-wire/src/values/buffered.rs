@@ -32,10 +32,13 @@ pub(super) enum Form {
     /// A number or timestamp becomes serde's struct of the time type.
     Time(Time),
     /// An array, or nested lists of numbers, becomes serde's struct of an `ndarray::Array`. With
-    /// the feature `half`, real numbers become the bit patterns of `half::f16`.
+    /// the feature `half`, the first real number is a newtype, which shows the type of the
+    /// elements.
     Array,
-    /// As `Array`, but real numbers remain numbers.
+    /// As `Array`, but the first number is not a newtype.
     ArrayOfNumbers,
+    /// As `Array`, but real numbers become the bit patterns of `half::f16`.
+    ArrayOfHalves,
 }
 
 /// Form to use for the values at one place.
@@ -237,8 +240,8 @@ pub(super) struct Notes {
     pub(super) last: Last,
     /// Whether a value was out of range of the form of its hint.
     pub(super) is_out_of_range: bool,
-    /// Whether numbers of an array have become bit patterns of `half::f16`.
-    pub(super) has_halves: bool,
+    /// Whether the first number of an array was a newtype.
+    pub(super) has_marked: bool,
 }
 
 /// Recording mode of this thread.
@@ -369,9 +372,9 @@ pub(super) fn out_of_range() {
     NOTES.with_borrow_mut(|notes| notes.is_out_of_range = true);
 }
 
-/// Records that the numbers of an array have become bit patterns of `half::f16`.
-pub(super) fn made_halves() {
-    NOTES.with_borrow_mut(|notes| notes.has_halves = true);
+/// Records that the first number of an array is a newtype.
+pub(super) fn marked() {
+    NOTES.with_borrow_mut(|notes| notes.has_marked = true);
 }
 
 impl Notes {
@@ -473,9 +476,16 @@ pub(super) fn refused(unexpected: Unexpected<'_>, expected: &str) {
         if let (Some(shown), Some(form)) = (shown.clone(), form) {
             notes.refuse(shown, form);
         }
-        if notes.has_halves && matches!(unexpected, Unexpected::NewtypeStruct) {
-            for shown in [Shown::Map, Shown::List] {
-                notes.refuse(shown, Form::ArrayOfNumbers);
+        let form = match unexpected {
+            _ if !notes.has_marked => None,
+            Unexpected::NewtypeStruct => Some(Form::ArrayOfNumbers),
+            Unexpected::Float(_) if expected == "u16" => Some(Form::ArrayOfHalves),
+            Unexpected::Float(_) => Some(Form::ArrayOfNumbers),
+            _ => None,
+        };
+        for shown in [Shown::Map, Shown::List] {
+            if let Some(form) = form {
+                notes.refuse(shown, form);
             }
         }
         let is_misfit = match unexpected {
@@ -556,16 +566,22 @@ pub(super) fn is_integer_type(name: &str) -> bool {
 }
 
 impl Form {
+    /// Returns whether the value becomes serde's struct of an `ndarray::Array`.
+    pub(super) fn is_array(self) -> bool {
+        matches!(
+            self,
+            Form::Array | Form::ArrayOfNumbers | Form::ArrayOfHalves
+        )
+    }
+
     /// Returns whether a value can have this form.
     pub(super) fn suits(self, shown: &Shown) -> bool {
         match (self, shown) {
             (Form::Integers, Shown::Text(key)) => is_integer(key),
             (Form::Bools, Shown::Text(key)) => is_bool(key),
             (Form::Time(_), Shown::UInt(_) | Shown::Int(_) | Shown::Float(_) | Shown::Ext) => true,
-            (Form::Array | Form::ArrayOfNumbers, Shown::Text(_) | Shown::Ext | Shown::Null) => {
-                false
-            }
-            (Form::Array | Form::ArrayOfNumbers, _) => true,
+            (form, Shown::Text(_) | Shown::Ext | Shown::Null) if form.is_array() => false,
+            (form, _) if form.is_array() => true,
             _ => false,
         }
     }

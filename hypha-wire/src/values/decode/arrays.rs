@@ -7,7 +7,7 @@
 use serde::de::value::{BorrowedBytesDeserializer, SeqDeserializer};
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
 
-use super::elements::{Halves, Rows};
+use super::elements::{Mark, Marked, Rows};
 use super::{DecodeError, Decoder};
 use crate::values::array::NdArray;
 use crate::values::array_serde::ArrayVisitor;
@@ -30,10 +30,10 @@ pub(in crate::values) fn is_array(name: &str, fields: &[&str]) -> bool {
 }
 
 /// Reads the next value as an array, and visits it as serde's struct: version, shape and elements.
-/// If `is_half` is true, real numbers become the bit patterns of `half::f16`.
+/// `mark` is for real numbers.
 pub(super) fn visit_next<'de, V: Visitor<'de>>(
     decoder: &mut Decoder<'de>,
-    is_half: bool,
+    mark: Option<Mark>,
     visitor: V,
 ) -> Result<V::Value, DecodeError> {
     // The parts of the array need no other form.
@@ -44,7 +44,7 @@ pub(super) fn visit_next<'de, V: Visitor<'de>>(
     visitor.visit_map(Parts {
         decoder,
         array: &array,
-        is_half: is_half && is_real,
+        mark: mark.filter(|_| is_real),
         next: 0,
     })
 }
@@ -52,7 +52,7 @@ pub(super) fn visit_next<'de, V: Visitor<'de>>(
 struct Parts<'a, 'd, 'de> {
     decoder: &'d mut Decoder<'de>,
     array: &'a NdArray,
-    is_half: bool,
+    mark: Option<Mark>,
     next: usize,
 }
 
@@ -90,7 +90,7 @@ impl<'de> MapAccess<'de> for Parts<'_, '_, 'de> {
             _ => seed.deserialize(Flat {
                 decoder: self.decoder,
                 array: self.array,
-                is_half: self.is_half,
+                mark: self.mark,
             }),
         }
     }
@@ -100,16 +100,16 @@ impl<'de> MapAccess<'de> for Parts<'_, '_, 'de> {
 struct Flat<'a, 'd, 'de> {
     decoder: &'d mut Decoder<'de>,
     array: &'a NdArray,
-    is_half: bool,
+    mark: Option<Mark>,
 }
 
 impl<'de> Deserializer<'de> for Flat<'_, '_, 'de> {
     type Error = DecodeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        match self.is_half {
-            true => Halves::visit(self.decoder, self.array, visitor),
-            false => Rows::visit_flat(self.decoder, self.array, visitor),
+        match self.mark {
+            Some(mark) => Marked::visit(self.decoder, self.array, mark, visitor),
+            None => Rows::visit_flat(self.decoder, self.array, visitor),
         }
     }
 

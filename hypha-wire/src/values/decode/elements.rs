@@ -2,7 +2,7 @@
 //! arrives for a `Vec<f64>` or a `Vec<Vec<f64>>`.
 
 use serde::de::value::SeqDeserializer;
-use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::{ALLOCATION, Decoder, Token};
@@ -254,38 +254,51 @@ impl<'de> Deserializer<'de> for Part<'_, '_, 'de> {
     }
 }
 
-/// List of the elements of an array as bit patterns of `half::f16`, for serde's buffer.
+/// Form of the elements of an array in serde's buffer. The first element is a newtype.
 ///
-/// `half::f16` reads a bit pattern from the buffer, and a `u16` or an `f64` reads a number. No
-/// number type accepts a newtype from the buffer, and `half::f16` is a newtype of its bit pattern.
-/// So the first element is a newtype: serde refuses the list if its elements have another type.
-pub(super) struct Halves<'a, 'd, 'de> {
+/// `half::f16` is a newtype of its bit pattern, a `u16`. In the buffer, it cannot be distinguished
+/// from a number without a newtype. No number type accepts a newtype from the buffer, and a newtype
+/// of a `u16` refuses a float. So serde refuses an array whose elements have another type than the
+/// form. A newtype of a `u16` other than `half::f16` is read like `half::f16`.
+#[derive(Clone, Copy)]
+pub(super) enum Mark {
+    /// The first element is a float.
+    Newtype,
+    /// All elements are bit patterns of `half::f16`.
+    Halves,
+}
+
+/// List of the elements of an array whose first element is a newtype.
+pub(super) struct Marked<'a, 'd, 'de> {
     /// Decoder whose limit is charged for the memory of the elements.
     decoder: &'d mut Decoder<'de>,
     array: &'a NdArray,
+    mark: Mark,
     /// Bytes of the remaining elements.
     data: &'a [u8],
     is_first: bool,
 }
 
-impl<'a, 'd, 'de> Halves<'a, 'd, 'de> {
+impl<'a, 'd, 'de> Marked<'a, 'd, 'de> {
     pub(super) fn visit<V: Visitor<'de>>(
         decoder: &'d mut Decoder<'de>,
         array: &'a NdArray,
+        mark: Mark,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        buffered::made_halves();
+        buffered::marked();
         decoder.charge(2 * ALLOCATION)?;
-        visitor.visit_seq(Halves {
+        visitor.visit_seq(Marked {
             decoder,
             array,
+            mark,
             data: array.data(),
             is_first: true,
         })
     }
 }
 
-impl<'de> SeqAccess<'de> for Halves<'_, '_, 'de> {
+impl<'de> SeqAccess<'de> for Marked<'_, '_, 'de> {
     type Error = DecodeError;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
@@ -302,27 +315,37 @@ impl<'de> SeqAccess<'de> for Halves<'_, '_, 'de> {
         };
         self.data = rest;
         self.decoder.charge(size_of::<S::Value>())?;
-        let half = Half {
-            bits: dtype::f16_from_f64(number.to_f64()),
-            is_newtype: std::mem::take(&mut self.is_first),
+        let is_first = std::mem::take(&mut self.is_first);
+        let number = match self.mark {
+            Mark::Halves => Number::UInt(dtype::f16_from_f64(number.to_f64()).into()),
+            Mark::Newtype if is_first => Number::Float(number.to_f64()),
+            Mark::Newtype => number,
         };
-        seed.deserialize(half).map(Some)
+        let element = MarkedElement { number, is_first };
+        seed.deserialize(element).map(Some)
     }
 }
 
-/// Bit pattern of a `half::f16`.
-struct Half {
-    bits: u16,
-    is_newtype: bool,
+struct MarkedElement {
+    number: Number,
+    is_first: bool,
 }
 
-impl<'de> Deserializer<'de> for Half {
+impl<'de> Deserializer<'de> for MarkedElement {
     type Error = DecodeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self.is_newtype {
-            true => visitor.visit_newtype_struct(self.bits.into_deserializer()),
-            false => visitor.visit_u16(self.bits),
+        if self.is_first {
+            return visitor.visit_newtype_struct(MarkedElement {
+                is_first: false,
+                ..self
+            });
+        }
+        match self.number {
+            Number::Bool(value) => visitor.visit_bool(value),
+            Number::Int(value) => visitor.visit_i64(value),
+            Number::UInt(value) => visitor.visit_u64(value),
+            Number::Float(value) => visitor.visit_f64(value),
         }
     }
 

@@ -706,11 +706,15 @@ impl<'de> Decoder<'de> {
                 let fields = time.fields().map(str::as_bytes).into_iter().zip(parts);
                 visitor.visit_map(MapDeserializer::new(fields))
             }
-            Some(form @ (Form::Array | Form::ArrayOfNumbers)) => {
+            Some(form) if form.is_array() => {
                 self.pos = start;
-                let is_half = cfg!(feature = "half") && form == Form::Array;
+                let mark = match form {
+                    Form::ArrayOfHalves => Some(elements::Mark::Halves),
+                    Form::Array if cfg!(feature = "half") => Some(elements::Mark::Newtype),
+                    _ => None,
+                };
                 match self.is_array_next()? {
-                    true => arrays::visit_next(self, is_half, visitor)
+                    true => arrays::visit_next(self, mark, visitor)
                         .inspect_err(|_| buffered::out_of_range()),
                     false => self.token().and_then(|token| self.visit(token, visitor)),
                 }
@@ -885,7 +889,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
             };
         }
         if arrays::is_array(name, fields) && self.is_array_next()? {
-            return arrays::visit_next(self, false, visitor);
+            return arrays::visit_next(self, None, visitor);
         }
         match self.token()? {
             Token::Map(len) if fields.contains(&keys::RTYPE) => {
