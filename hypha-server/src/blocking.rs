@@ -116,13 +116,14 @@ impl Blocking {
                 },
         });
         let (key, max) = (kind.key(name), state.settings.limits.blocks);
+        let storing = state.blocked.storing();
         if !state.blocked.set(key.clone(), block.clone(), max) {
             return Err(ManagerError::Runtime(format!(
                 "there are {max} blocks already, which is the limit (blocks)"
             )));
         }
         let stored = state.registry.put_block(&key, block).await;
-        state.blocked.stored();
+        drop(storing);
         stored.map_err(|error| ManagerError::Runtime(error.to_string()))?;
         tracing::info!(key, "a block has changed");
         Ok(disconnect(state))

@@ -38,6 +38,19 @@ struct Blocks {
     by_key: HashMap<String, Block>,
     /// Number of changes by this server.
     changes: u64,
+    /// Number of changes that are being stored where all servers read them.
+    unstored: usize,
+}
+
+/// A change that is being stored.
+pub(crate) struct Storing<'a>(&'a Blocked);
+
+impl Drop for Storing<'_> {
+    fn drop(&mut self) {
+        let mut blocks = self.0.0.write();
+        blocks.unstored = blocks.unstored.saturating_sub(1);
+        blocks.changes += 1;
+    }
 }
 
 impl Blocked {
@@ -45,7 +58,6 @@ impl Blocked {
     /// `max` blocks already.
     pub(crate) fn set(&self, key: String, block: Option<Block>, max: usize) -> bool {
         let mut blocks = self.0.write();
-        blocks.changes += 1;
         let blocks = &mut blocks.by_key;
         blocks.retain(|_, block| block.until > now());
         match block {
@@ -56,9 +68,11 @@ impl Blocked {
         true
     }
 
-    /// Notes that a change of this server is stored where all servers read it.
-    pub(crate) fn stored(&self) {
-        self.0.write().changes += 1;
+    /// Marks the beginning of a change. Keep the result until the change is stored where all
+    /// servers read it.
+    pub(crate) fn storing(&self) -> Storing<'_> {
+        self.0.write().unstored += 1;
+        Storing(self)
     }
 
     /// Returns the number of changes by this server, for [`replace`](Self::replace).
@@ -66,12 +80,12 @@ impl Blocked {
         self.0.read().changes
     }
 
-    /// Replaces all blocks by those that were read from the store. Does nothing if this server has
-    /// changed its blocks since the number of its changes was `before`, because the read blocks may
-    /// lack the change.
+    /// Replaces all blocks by those that were read from the store. Does nothing if this server is
+    /// changing its blocks, or has changed them since the number of its changes was `before`,
+    /// because the read blocks may lack the change.
     pub(crate) fn replace(&self, read: HashMap<String, Block>, before: u64) {
         let mut blocks = self.0.write();
-        if blocks.changes == before {
+        if blocks.unstored == 0 && blocks.changes == before {
             blocks.by_key = read;
         }
     }
@@ -147,15 +161,18 @@ mod tests {
     #[test]
     fn blocks_read_before_a_change_do_not_undo_it() {
         let blocked = Blocked::default();
+        let none = HashMap::new;
         let before = blocked.changes();
+        let storing = blocked.storing();
         assert!(blocked.set("user:ann".into(), block(now() + 60), 2));
-        blocked.replace(HashMap::new(), before);
+        // Read while the block was stored.
+        blocked.replace(none(), blocked.changes());
         assert_eq!(blocked.all().len(), 1);
-        let between = blocked.changes();
-        blocked.stored();
-        blocked.replace(HashMap::new(), between);
+        drop(storing);
+        // Read before the block was stored.
+        blocked.replace(none(), before);
         assert_eq!(blocked.all().len(), 1);
-        blocked.replace(HashMap::new(), blocked.changes());
+        blocked.replace(none(), blocked.changes());
         assert_eq!(blocked.all().len(), 0);
     }
 }
