@@ -40,6 +40,18 @@ const ICE_SERVICE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of URLs that are used of its result.
 const MAX_ICE_URLS: usize = 8;
 
+/// Maximum number of URLs that are checked, so that a long result does not block a thread.
+const MAX_CHECKED_URLS: usize = 64;
+
+/// Maximum size of a URL, in bytes. Host names have at most 253.
+const MAX_URL: usize = 512;
+
+/// Maximum size of a user name, in bytes (RFC 8489, section 14.3).
+const MAX_USERNAME: usize = 513;
+
+/// Maximum size of a password, in bytes.
+const MAX_CREDENTIAL: usize = 1 << 10;
+
 /// Default maximum number of connections that other clients open to this client.
 const MAX_CONNECTIONS: usize = 64;
 
@@ -141,8 +153,9 @@ impl RtcOptions {
     ///
     /// Its method `get_rtc_ice_servers()` returns a list of `{urls, username, credential}`, where
     /// `urls` is a URL or a list of them, and only TURN servers need the other members. It is
-    /// called each time a connection is opened or answered. At most 8 URLs are used; invalid ones
-    /// are ignored.
+    /// called each time a connection is opened or answered. Of the first 64 URLs, at most 8 are
+    /// used. Invalid ones are ignored, and so are those with more than 512 bytes, with a user name
+    /// of more than 513 bytes, or with a credential of more than 1 KiB.
     ///
     /// If the service cannot be called within 2 s, the connection has only the servers of
     /// [`ice_servers`](Self::ice_servers), and a warning is logged.
@@ -353,18 +366,43 @@ enum Urls {
 }
 
 impl WireIceServer {
-    /// Returns one server for each URL, because one invalid URL makes the whole server invalid.
-    fn servers(self) -> impl Iterator<Item = Server> {
-        let urls = match self.urls {
-            Urls::One(url) => vec![url],
+    fn urls(&self) -> &[String] {
+        match &self.urls {
+            Urls::One(url) => std::slice::from_ref(url),
             Urls::Many(urls) => urls,
-        };
-        urls.into_iter().map(move |url| Server {
-            urls: vec![url],
-            username: self.username.clone().unwrap_or_default(),
-            credential: self.credential.clone().unwrap_or_default(),
-        })
+        }
     }
+
+    fn username(&self) -> &str {
+        self.username.as_deref().unwrap_or_default()
+    }
+
+    fn credential(&self) -> &str {
+        self.credential.as_deref().unwrap_or_default()
+    }
+
+    /// Returns whether the credentials are not too large.
+    fn has_usable_credentials(&self) -> bool {
+        self.username().len() <= MAX_USERNAME && self.credential().len() <= MAX_CREDENTIAL
+    }
+}
+
+/// Returns the servers of a result that are used: one for each URL, because one invalid URL makes
+/// the whole server invalid.
+fn usable_servers(found: &[WireIceServer]) -> Vec<Server> {
+    let urls = found
+        .iter()
+        .flat_map(|server| server.urls().iter().map(move |url| (server, url)));
+    urls.take(MAX_CHECKED_URLS)
+        .filter(|(server, url)| url.len() <= MAX_URL && server.has_usable_credentials())
+        .map(|(server, url)| Server {
+            urls: vec![url.clone()],
+            username: server.username().to_owned(),
+            credential: server.credential().to_owned(),
+        })
+        .filter(Server::is_valid)
+        .take(MAX_ICE_URLS)
+        .collect()
 }
 
 impl From<Description> for WireDescription {
@@ -525,11 +563,7 @@ impl Client {
     async fn fetch_ice_servers(&self, id: &str) -> Result<Vec<Server>, Error> {
         let service = self.fetch(id).await?;
         let found: Vec<WireIceServer> = service.call(ICE_SERVERS, Args::new(0, 0)).await?;
-        let servers = found.into_iter().flat_map(WireIceServer::servers);
-        Ok(servers
-            .filter(Server::is_valid)
-            .take(MAX_ICE_URLS)
-            .collect())
+        Ok(usable_servers(&found))
     }
 
     async fn open_peer_connection(
@@ -1067,6 +1101,39 @@ mod tests {
         let error = sent.await.expect_err("is too large");
         let text = report(&error).to_string();
         assert!(text.contains("at most 1000"), "{text}");
+    }
+
+    #[test]
+    fn a_result_with_servers_is_limited() {
+        let server = |urls: Vec<String>, username: usize, credential: usize| WireIceServer {
+            urls: Urls::Many(urls),
+            username: Some("u".repeat(username)),
+            credential: Some("c".repeat(credential)),
+        };
+        let turn = |n: usize| format!("turn:192.0.2.1:{n}");
+        let used = |found: &[WireIceServer]| -> Vec<String> {
+            let servers = usable_servers(found);
+            servers.into_iter().flat_map(|server| server.urls).collect()
+        };
+        let small = server((1..20).map(turn).collect(), MAX_USERNAME, MAX_CREDENTIAL);
+        let first: Vec<_> = (1..=MAX_ICE_URLS).map(turn).collect();
+        assert_eq!(used(&[small]), first);
+        let long = format!("turn:{}", "h".repeat(MAX_URL));
+        let mixed = [
+            server(vec![turn(1)], MAX_USERNAME + 1, 1),
+            server(vec![turn(2)], 1, MAX_CREDENTIAL + 1),
+            server(vec![long, "nonsense".into(), turn(3)], 1, 1),
+            WireIceServer {
+                urls: Urls::One("stun:192.0.2.1".into()),
+                username: None,
+                credential: None,
+            },
+        ];
+        assert_eq!(used(&mixed), [turn(3), "stun:192.0.2.1".into()]);
+        // The URLs behind the first ones are not looked at, of one server or of several.
+        let many = vec![String::from("x"); MAX_CHECKED_URLS - 1];
+        let found = [server(many, 1, 1), server(vec![turn(1), turn(2)], 1, 1)];
+        assert_eq!(used(&found), [turn(1)]);
     }
 
     fn accounts() -> Arc<Accounts> {
