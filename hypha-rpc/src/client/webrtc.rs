@@ -16,7 +16,7 @@ use super::{Client, CloseReason, DirectServiceLookup, Identity, Settings, Shared
 use crate::call::{Proxy, RemoteService};
 use crate::engine::LinkPeer;
 use crate::error::{ConnectError, ConnectErrorKind, Error, RejectKind, report};
-use crate::runtime::timeout;
+use crate::runtime::{Instant, timeout};
 use crate::service::{Connection, Engine, IncomingCall, Method, Service, Visibility, refusal};
 use crate::transport::webrtc::{
     ChannelLimits, Description, IceConfig, IceServer as Server, OpenChannel, Pending,
@@ -36,6 +36,9 @@ const ICE_SERVERS: &str = "get_rtc_ice_servers";
 
 /// Maximum time to fetch such a service and to call it.
 const ICE_SERVICE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time for which the answering side uses its result again, also if the call failed.
+const ICE_SERVERS_AGE: Duration = Duration::from_secs(10);
 
 /// Maximum number of URLs that are used of its result.
 const MAX_ICE_URLS: usize = 8;
@@ -153,9 +156,10 @@ impl RtcOptions {
     ///
     /// Its method `get_rtc_ice_servers()` returns a list of `{urls, username, credential}`, where
     /// `urls` is a URL or a list of them, and only TURN servers need the other members. It is
-    /// called each time a connection is opened or answered. Of the first 64 URLs, at most 8 are
-    /// used. Invalid ones are ignored, and so are those with more than 512 bytes, with a user name
-    /// of more than 513 bytes, or with a credential of more than 1 KiB.
+    /// called each time a connection is opened. The answering side calls it at most once in 10 s.
+    /// Of the first 64 URLs, at most 8 are used. Invalid ones are ignored, and so are those with
+    /// more than 512 bytes, with a user name of more than 513 bytes, or with a credential of more
+    /// than 1 KiB.
     ///
     /// If the service cannot be called within 2 s, the connection has only the servers of
     /// [`ice_servers`](Self::ice_servers), and a warning is logged.
@@ -205,26 +209,29 @@ impl RtcOptions {
         self
     }
 
-    /// Returns the servers and the rules of a connection. Asks for further servers if there is a
-    /// service for it.
-    async fn ice(&self, client: &Client) -> IceConfig {
-        let servers = self.ice_servers.iter();
-        let mut servers: Vec<_> = servers.map(|server| server.0.clone()).collect();
-        if let Some(id) = &self.ice_service {
-            let outcome = timeout(ICE_SERVICE_TIMEOUT, client.fetch_ice_servers(id)).await;
-            match outcome {
-                Ok(Ok(found)) => servers.extend(found),
-                Ok(Err(error)) => {
-                    tracing::warn!("the ICE servers of `{id}` are not used: {}", report(&error));
-                }
-                Err(_) => tracing::warn!(
-                    "the ICE servers of `{id}` are not used: there was no response within \
-                     {ICE_SERVICE_TIMEOUT:?}"
-                ),
+    /// Asks for further servers if there is a service for it.
+    async fn further_servers(&self, client: &Client) -> Vec<Server> {
+        let Some(id) = &self.ice_service else {
+            return Vec::new();
+        };
+        match timeout(ICE_SERVICE_TIMEOUT, client.fetch_ice_servers(id)).await {
+            Ok(Ok(found)) => return found,
+            Ok(Err(error)) => {
+                tracing::warn!("the ICE servers of `{id}` are not used: {}", report(&error));
             }
+            Err(_) => tracing::warn!(
+                "the ICE servers of `{id}` are not used: there was no response within \
+                 {ICE_SERVICE_TIMEOUT:?}"
+            ),
         }
+        Vec::new()
+    }
+
+    /// Returns the servers and the rules of a connection.
+    fn ice(&self, further_servers: Vec<Server>) -> IceConfig {
+        let servers = self.ice_servers.iter().map(|server| server.0.clone());
         IceConfig {
-            servers,
+            servers: servers.chain(further_servers).collect(),
             relay_only: self.relay_only,
         }
     }
@@ -572,7 +579,7 @@ impl Client {
         options: &RtcOptions,
     ) -> Result<PeerConnection, Error> {
         let label = random_id();
-        let ice = options.ice(self).await;
+        let ice = options.ice(options.further_servers(self).await);
         let (pending, channel, offer) = Pending::offer(&label, &ice).await?;
         let mut args = Args::new(1, 0);
         args.push("params", &WireDescription::from(offer));
@@ -668,6 +675,28 @@ struct Answerer {
     /// Maximum number of connections of one client.
     most_of_caller: usize,
     accounts: Arc<Accounts>,
+    recent_servers: RecentServers,
+}
+
+/// Servers of the last call of a service for ICE servers. Other clients choose the times of their
+/// offers, but not the rate of the calls.
+#[derive(Default)]
+struct RecentServers(tokio::sync::Mutex<Option<(Instant, Vec<Server>)>>);
+
+impl RecentServers {
+    /// Returns the servers of the last call, or the outcome of `fetch` if it is too old. At most
+    /// one call is in flight.
+    async fn get(&self, fetch: impl Future<Output = Vec<Server>>) -> Vec<Server> {
+        let mut last = self.0.lock().await;
+        if let Some((at, servers)) = &*last {
+            if at.elapsed() < ICE_SERVERS_AGE {
+                return servers.clone();
+            }
+        }
+        let servers = fetch.await;
+        *last = Some((Instant::now(), servers.clone()));
+        servers
+    }
 }
 
 /// Connections and memory of the callers, by their address.
@@ -779,6 +808,7 @@ impl Answerer {
                 max_bytes: engine.settings.max_chunk_bytes,
                 outer: engine.settings.memory.clone(),
             }),
+            recent_servers: RecentServers::default(),
             options,
         }
     }
@@ -823,8 +853,11 @@ impl Answerer {
         };
         let limit = self.options.timeout;
         let answering = async {
-            let ice = self.options.ice(&client).await;
-            Pending::answer(&offer.into(), &ice).await
+            // An offer that is refused does not make this client call the service.
+            let offer = Description::from(offer).checked_offer()?;
+            let further = self.options.further_servers(&client);
+            let ice = self.options.ice(self.recent_servers.get(further).await);
+            Pending::answer(offer, &ice).await
         };
         let answered = timeout(limit, answering).await;
         let answered = answered
@@ -909,6 +942,8 @@ impl PeerConnection {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use bytes::Bytes;
     use futures_util::{SinkExt, StreamExt};
     use hypha_wire::{Map, Message, PromiseKind, Stamp, to_vec};
@@ -1134,6 +1169,29 @@ mod tests {
         let many = vec![String::from("x"); MAX_CHECKED_URLS - 1];
         let found = [server(many, 1, 1), server(vec![turn(1), turn(2)], 1, 1)];
         assert_eq!(used(&found), [turn(1)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn servers_are_fetched_once_in_ten_seconds() {
+        let recent = RecentServers::default();
+        let calls = AtomicUsize::new(0);
+        let get = || {
+            recent.get(async {
+                calls.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                Vec::new()
+            })
+        };
+        // Only one of them calls the service.
+        tokio::join!(get(), get(), get());
+        get().await;
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+        tokio::time::sleep(ICE_SERVERS_AGE).await;
+        // A call that ends early has no effect on the others.
+        let cancelled = timeout(Duration::from_secs(1), get());
+        let (cancelled, _) = tokio::join!(cancelled, get());
+        assert!(cancelled.is_err());
+        assert_eq!(calls.load(Ordering::Relaxed), 3);
     }
 
     fn accounts() -> Arc<Accounts> {

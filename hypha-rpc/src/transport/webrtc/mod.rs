@@ -20,7 +20,7 @@ use std::time::Duration;
 use ::webrtc::data_channel::{DataChannel as RtcDataChannel, DataChannelEvent};
 use ::webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionState,
+    RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionState, RTCSdpType,
     RTCSessionDescription, SettingEngineBuilder,
 };
 use bytes::{Bytes, BytesMut};
@@ -81,6 +81,8 @@ const MAX_CHUNK: usize = 192 << 10;
 /// Space for the fields around a chunk, and for a message that exceeds the chunk size.
 const CHUNK_FIELDS: usize = 2 << 10;
 
+const INVALID: &str = "the peer's session description is invalid";
+
 /// STUN or TURN server, with its credentials.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct IceServer {
@@ -115,6 +117,40 @@ pub(crate) struct Description {
     pub(crate) sdp: String,
     pub(crate) kind: String,
 }
+
+impl Description {
+    /// Checks the offer of a peer.
+    pub(crate) fn checked_offer(&self) -> Result<RemoteOffer, ConnectError> {
+        self.checked(RTCSdpType::Offer).map(RemoteOffer)
+    }
+
+    /// Checks the description of a peer, which must be of the type `kind`.
+    fn checked(&self, kind: RTCSdpType) -> Result<Remote, ConnectError> {
+        if self.kind != kind.to_string() {
+            let shown: String = self.kind.chars().take(20).collect();
+            let fault = format!("a session description of type `{shown}` instead of `{kind}`");
+            return Err(unopened(fault));
+        }
+        let remote = RemoteDescription::parse(&self.sdp)?;
+        let parsed = match kind {
+            RTCSdpType::Offer => RTCSessionDescription::offer(remote.sdp),
+            _ => RTCSessionDescription::answer(remote.sdp),
+        };
+        Ok(Remote {
+            description: parsed.map_err(failed(INVALID))?,
+            limits: ChannelLimits::new(remote.max_message),
+        })
+    }
+}
+
+/// Checked description of a peer.
+struct Remote {
+    description: RTCSessionDescription,
+    limits: ChannelLimits,
+}
+
+/// Checked offer of a peer.
+pub(crate) struct RemoteOffer(Remote);
 
 /// Open data channel.
 pub(crate) struct OpenChannel {
@@ -174,17 +210,17 @@ impl Pending {
         label: String,
         answer: &Description,
     ) -> Result<OpenChannel, ConnectError> {
-        let limits = self.remote(answer, "answer").await?;
+        let limits = self.remote(answer.checked(RTCSdpType::Answer)?).await?;
         self.peer.opened(channel, label, limits).await
     }
 
     /// Creates a connection for the offer of a peer, and the answer.
     pub(crate) async fn answer(
-        offer: &Description,
+        RemoteOffer(offer): RemoteOffer,
         ice: &IceConfig,
     ) -> Result<(Pending, ChannelLimits, Description), ConnectError> {
         let pending = Pending::new(ice, true).await?;
-        let limits = pending.remote(offer, "offer").await?;
+        let limits = pending.remote(offer).await?;
         let answer = pending.peer.connection.create_answer(None).await;
         let answer = answer.map_err(failed("the answer cannot be made"))?;
         let answer = pending.described(answer, ice).await?;
@@ -301,27 +337,13 @@ impl Pending {
     }
 
     /// Sets the description of the peer. Returns the sizes of messages that the peer accepts.
-    async fn remote(
-        &self,
-        description: &Description,
-        kind: &str,
-    ) -> Result<ChannelLimits, ConnectError> {
-        if description.kind != kind {
-            let shown: String = description.kind.chars().take(20).collect();
-            let fault = format!("a session description of type `{shown}` instead of `{kind}`");
-            return Err(unopened(fault));
-        }
-        let remote = RemoteDescription::parse(&description.sdp)?;
-        let limits = ChannelLimits::new(remote.max_message);
-        let invalid = failed("the peer's session description is invalid");
-        let parsed = match kind {
-            "offer" => RTCSessionDescription::offer(remote.sdp),
-            _ => RTCSessionDescription::answer(remote.sdp),
-        };
-        let connection = &self.peer.connection;
-        let set = connection.set_remote_description(parsed.map_err(&invalid)?);
-        set.await.map_err(&invalid)?;
-        Ok(limits)
+    async fn remote(&self, remote: Remote) -> Result<ChannelLimits, ConnectError> {
+        let set = self
+            .peer
+            .connection
+            .set_remote_description(remote.description);
+        set.await.map_err(failed(INVALID))?;
+        Ok(remote.limits)
     }
 }
 
@@ -695,9 +717,10 @@ mod tests {
         let (offering, channel, offer) = Pending::offer("label", &IceConfig::default())
             .await
             .unwrap();
-        let (answering, limits, answer) = Pending::answer(&offer, &IceConfig::default())
-            .await
-            .unwrap();
+        let (answering, limits, answer) =
+            Pending::answer(offer.checked_offer().unwrap(), &IceConfig::default())
+                .await
+                .unwrap();
         let (sender, receiver) = tokio::join!(
             offering.accepted(channel, "label".into(), &answer),
             answering.accept(limits)
@@ -729,7 +752,9 @@ mod tests {
         for _ in 0..5 {
             let begin = Instant::now();
             let (offering, channel, offer) = Pending::offer("label", &ice).await.unwrap();
-            let (answering, limits, answer) = Pending::answer(&offer, &ice).await.unwrap();
+            let (answering, limits, answer) = Pending::answer(offer.checked_offer().unwrap(), &ice)
+                .await
+                .unwrap();
             let (caller, host) = tokio::join!(
                 offering.accepted(channel, "label".into(), &answer),
                 answering.accept(limits)
