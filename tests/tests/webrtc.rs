@@ -1045,16 +1045,16 @@ fn without_a_turn_server_nothing_is_relayed() {
                     ensure!(error.kind() == ConnectErrorKind::PeerConnection, "{error}");
                     let said = error.to_string();
                     ensure!(said.contains("TURN") && !said.contains("wrong"), "{said}");
+                    ensure!(!said.contains("turn:"), "{said}");
                 }
                 other => anyhow::bail!("{other:?}"),
             }
         }
-        // The other side refuses, too.
-        let options = local().relay_only(true);
-        let host = caller.register_rtc_service("hidden", options).await?;
-        let refused = caller.get_rtc_service(host.id, local()).await;
+        // The other side refuses, too, and does not tell its servers.
+        let host = caller.register_rtc_service("hidden", turn.options("wrong"));
+        let refused = caller.get_rtc_service(host.await?.id, local()).await;
         let said = refused.err().context("no error")?.to_string();
-        ensure!(said.contains("TURN"), "{said}");
+        ensure!(said.contains("TURN") && !said.contains("turn:"), "{said}");
         Ok(())
     });
 }

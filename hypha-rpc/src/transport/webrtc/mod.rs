@@ -682,14 +682,20 @@ async fn resolved_url(url: &str) -> Option<String> {
     Some(format!("{scheme}:{}{query}", address?))
 }
 
+/// Returns the error of a connection without a path through a TURN server. Logs the servers, which
+/// the peer must not learn: the answering side sends its errors to the peer.
 fn unrelayed(ice: &IceConfig) -> ConnectError {
     let urls = ice.servers.iter().flat_map(|server| &server.urls);
     let urls: Vec<_> = urls.map(String::as_str).collect();
-    unopened(format!(
-        "only paths through a TURN server are allowed, and none of the ICE servers [{}] gave an \
-         address",
+    tracing::warn!(
+        "none of the ICE servers [{}] gave a relay address",
         urls.join(", ")
-    ))
+    );
+    unopened(
+        "only paths through a TURN server are allowed, and no ICE server gave an address; the log \
+         of this side lists the servers"
+            .to_owned(),
+    )
 }
 
 fn unopened(detail: String) -> ConnectError {
