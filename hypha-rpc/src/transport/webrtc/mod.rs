@@ -26,6 +26,7 @@ use ::webrtc::peer_connection::{
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{BoxFuture, join_all};
 use rtc::ice::mdns::MulticastDnsMode;
+use rtc::ice::url::{ProtoType, SchemeType};
 use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
 use rtc::peer_connection::transport::RTCDtlsRole;
 use tokio::runtime::Handle;
@@ -269,8 +270,7 @@ impl Pending {
             .with_relay_acceptance_min_wait(Some(relay_wait))
             .build();
         let servers = resolved(&ice.servers).await;
-        let mut urls = servers.iter().flat_map(|server| &server.urls);
-        let relayed = urls.any(|url| url.starts_with("turn"));
+        let relayed = servers.iter().any(is_relay);
         let skips_waits = Arc::new(AtomicBool::new(true));
         let runtime = ConnectionRuntime {
             skips_waits: Arc::clone(&skips_waits),
@@ -635,6 +635,14 @@ impl PeerConnectionEventHandler for Handler {
     }
 }
 
+/// Returns whether the library uses a TURN server of `server`. It ignores those that are not over
+/// UDP.
+fn is_relay(server: &RTCIceServer) -> bool {
+    let urls = server.urls().unwrap_or_default();
+    urls.iter()
+        .any(|url| url.scheme == SchemeType::Turn && url.proto == ProtoType::Udp)
+}
+
 /// Resolves the names of STUN and TURN servers. Leaves out servers whose names cannot be resolved.
 async fn resolved(servers: &[IceServer]) -> Vec<RTCIceServer> {
     let servers = servers.iter().map(|server| async move {
@@ -662,7 +670,11 @@ async fn resolved_url(url: &str) -> Option<String> {
         Some((host, _)) => !host.contains(':') || host.ends_with(']'),
         None => false,
     };
-    let port = if scheme.ends_with('s') { 5349 } else { 3478 };
+    let port = if scheme.ends_with(['s', 'S']) {
+        5349
+    } else {
+        3478
+    };
     let host = match has_port {
         true => authority.to_owned(),
         false => format!("{authority}:{port}"),
@@ -798,6 +810,28 @@ mod tests {
         assert!(check(5998).await);
     }
 
+    #[test]
+    fn only_turn_over_udp_is_a_relay() {
+        for (url, expected) in [
+            ("turn:192.0.2.1:3478", true),
+            ("TURN:192.0.2.1:3478", true),
+            ("turn:192.0.2.1:3478?transport=udp", true),
+            ("turn:192.0.2.1:3478?transport=tcp", false),
+            ("turns:192.0.2.1:5349", false),
+            ("TURNS:192.0.2.1:5349", false),
+            ("turns:192.0.2.1:5349?transport=udp", false),
+            ("stun:192.0.2.1:3478", false),
+            ("turnip:192.0.2.1:3478", false),
+        ] {
+            let server = RTCIceServer {
+                urls: vec![url.to_owned()],
+                username: "user".to_owned(),
+                credential: "password".to_owned(),
+            };
+            assert_eq!(is_relay(&server), expected, "{url}");
+        }
+    }
+
     #[tokio::test]
     async fn names_of_ice_servers_are_resolved() {
         for (url, expected) in [
@@ -809,6 +843,7 @@ mod tests {
             ),
             ("stun:[::1]:3478", Some("stun:[::1]:3478")),
             ("stun:localhost:1", Some("stun:127.0.0.1:1")),
+            ("TURNS:127.0.0.1", Some("TURNS:127.0.0.1:5349")),
             ("stun:", None),
             ("nonsense", None),
         ] {
