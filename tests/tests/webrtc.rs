@@ -912,7 +912,7 @@ fn everything_passes_through_a_turn_server() {
             .await?;
         // Without the runtime of the client, it takes 6 s.
         ensure!(
-            begin.elapsed() < Duration::from_secs(3),
+            begin.elapsed() < Duration::from_secs(5),
             "{:?}",
             begin.elapsed()
         );

@@ -766,8 +766,10 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_connection_opens_without_waits() {
         let ice = IceConfig::default();
+        let limit = Duration::from_millis(400);
         let mut shortest = Duration::MAX;
-        for _ in 0..5 {
+        // Other programs may slow down an attempt.
+        for _ in 0..20 {
             let begin = Instant::now();
             let (offering, channel, offer) = Pending::offer("label", &ice).await.unwrap();
             let (answering, limits, answer) = Pending::answer(offer.checked_offer().unwrap(), &ice)
@@ -779,9 +781,12 @@ mod tests {
             );
             shortest = shortest.min(begin.elapsed());
             drop((caller.unwrap(), host.unwrap()));
+            if shortest < limit {
+                break;
+            }
         }
         // The library alone takes 600 ms, and 20 ms without its waits.
-        assert!(shortest < Duration::from_millis(400), "{shortest:?}");
+        assert!(shortest < limit, "{shortest:?}");
     }
 
     #[tokio::test(start_paused = true)]
