@@ -150,9 +150,9 @@ impl RtcOptions {
         self
     }
 
-    /// Sets a service that gives further STUN and TURN servers, such as a coturn service of the
-    /// server with credentials that expire. Default: none. `id` has the forms of
-    /// [`Client::get_service`].
+    /// Sets a service that gives STUN and TURN servers in addition to those of
+    /// [`ice_servers`](Self::ice_servers), such as a coturn service with credentials that expire.
+    /// Default: none. `id` has the forms of [`Client::get_service`].
     ///
     /// Its method `get_rtc_ice_servers()` returns a list of `{urls, username, credential}`, where
     /// `urls` is a URL or a list of them, and only TURN servers need the other members. It is
@@ -160,6 +160,10 @@ impl RtcOptions {
     /// Of the first 64 URLs, at most 8 are used. Invalid ones are ignored, and so are those with
     /// more than 512 bytes, with a user name of more than 513 bytes, or with a credential of more
     /// than 1 KiB.
+    ///
+    /// The client that answers under `id` chooses the TURN server, and that server learns the
+    /// address of this machine. Use a full id `workspace/client:service` of a client that you
+    /// trust.
     ///
     /// If the service cannot be called within 2 s, the connection has only the servers of
     /// [`ice_servers`](Self::ice_servers), and a warning is logged.
@@ -169,7 +173,7 @@ impl RtcOptions {
     /// ```
     /// use hypha_rpc::client::RtcOptions;
     ///
-    /// let options = RtcOptions::new().ice_servers([]).ice_service("coturn");
+    /// let options = RtcOptions::new().ice_servers([]).ice_service("ws-operator/turn:coturn");
     /// ```
     pub fn ice_service(mut self, id: impl Into<String>) -> Self {
         self.ice_service = Some(id.into());
