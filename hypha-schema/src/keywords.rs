@@ -4,6 +4,8 @@
 //! keywords and values of the wrong form are removed; notations of older drafts and of OpenAPI 3.0
 //! are translated.
 
+use std::collections::HashSet;
+
 use hypha_wire::keys;
 use serde_json::{Map, Value as Json, json};
 
@@ -174,11 +176,10 @@ pub(crate) fn tidy(schema: &mut Map<String, Json>) {
     // Some drafts forbid repeated entries and empty lists.
     for word in ["required", "type"] {
         if let Some(Json::Array(names)) = schema.get_mut(word) {
-            let mut known = Vec::new();
-            names.retain(|name| {
-                let is_new = name.is_string() && !known.contains(name);
-                known.push(name.clone());
-                is_new
+            let mut known = HashSet::new();
+            names.retain(|name| match name {
+                Json::String(name) => known.insert(name.clone()),
+                _ => false,
             });
             if names.is_empty() {
                 schema.shift_remove(word);

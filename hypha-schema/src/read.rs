@@ -17,6 +17,7 @@ use crate::limits::{VALUES, limits, limits_at};
 use crate::names::pascal;
 use crate::own_text::own_text;
 use crate::properties::{Property, properties, values};
+use crate::room::Room;
 use crate::table::{self, Table, table_index};
 use crate::types::{
     Body, Choice, Definition, Elements, ErrorFacts, Field, Integer, Keys, Limits, Member,
@@ -27,6 +28,11 @@ use hypha_wire::keys::{self, SCHEMA_ERROR, SCHEMA_KIND};
 /// Maximum nesting depth of unnamed types. Compilers limit the depth, and a malicious schema must
 /// not overflow the stack.
 const DEEPEST: usize = 24;
+
+/// Maximum size of all schemas that are extended by the members around them, as JSON text. A small
+/// malicious schema can list many members beside many alternatives, or refer to a large object many
+/// times. Schemas beyond this size become any value.
+const COPIED_BYTES: usize = 1 << 20;
 
 impl Types {
     /// Returns the types of the definitions in a table. Then call [`read`](Self::read) to add the
@@ -40,6 +46,7 @@ impl Types {
         };
         let mut types = Types {
             depth: 0,
+            copies: Room::new(COPIED_BYTES),
             definitions: table.definitions.iter().map(placeholder).collect(),
             schemas: table
                 .definitions
@@ -82,7 +89,7 @@ impl Types {
             return Type::Any;
         };
         if let Some(index) = table_index(map) {
-            return match self.merged(map) {
+            return match base(&self.schemas, map) {
                 Some(_) => self.read_definition(schema, hint),
                 // The schema has members beside the reference, but the reference does not lead to
                 // an object. The members and the reference contradict each other.
@@ -106,7 +113,7 @@ impl Types {
                 _ => Type::Any,
             };
         }
-        if let Some((others, nullable)) = alternatives(map) {
+        if let Some((others, nullable)) = alternatives(map, &mut self.copies) {
             let inner = match &others[..] {
                 [] if nullable => return Type::Null,
                 [] => Type::Any,
@@ -304,21 +311,23 @@ impl Types {
     }
 
     /// Returns the object schema that combines a reference with the members beside it. Returns
-    /// `None` if there are no such members, or the reference does not lead to an object.
-    fn merged(&self, map: &Map<String, Json>) -> Option<Map<String, Json>> {
-        let more = map.get("properties")?.as_object()?;
-        let base = self.schemas.get(table_index(map)?)?.as_object()?;
-        if base.contains_key("$ref") || plain_kind(base) != Some("object") {
+    /// `None` if there are no such members, the reference does not lead to an object, or the
+    /// combined schemas are too large.
+    fn merged(&mut self, map: &Map<String, Json>) -> Option<Map<String, Json>> {
+        let base = base(&self.schemas, map)?;
+        if !self.copies.take_json(base) {
             return None;
         }
+        let base = base.as_object()?;
         let mut merged = base.clone();
         merged.extend(map.clone());
         merged.shift_remove("$ref");
-        let mut properties = more.clone();
-        if let Some(Json::Object(members)) = base.get("properties") {
-            properties.extend(members.clone());
-        }
-        merged.insert("properties".to_owned(), properties.into());
+        let members = [map, base].map(|map| map.get("properties").and_then(Json::as_object));
+        let members = members.into_iter().flatten().flatten();
+        let members: Map<String, Json> = members
+            .map(|(name, schema)| (name.clone(), schema.clone()))
+            .collect();
+        merged.insert("properties".to_owned(), members.into());
         let required = [map, base].map(|map| map.get("required").and_then(Json::as_array));
         let required: Json = required.into_iter().flatten().flatten().cloned().collect();
         merged.insert("required".to_owned(), required);
@@ -342,7 +351,7 @@ impl Types {
         {
             return None;
         }
-        if let Some((others, nullable)) = alternatives(map) {
+        if let Some((others, nullable)) = alternatives(map, &mut self.copies) {
             if nullable || others.len() < 2 && !is_only_variant(map, &others) {
                 return None;
             }
@@ -483,26 +492,40 @@ impl Parameter {
     }
 }
 
+/// Returns the object schema to which a schema refers, if the schema has members beside the
+/// reference. `schemas` are the schemas of the table.
+fn base<'a>(schemas: &'a [Json], map: &Map<String, Json>) -> Option<&'a Json> {
+    let base = schemas.get(table_index(map)?)?;
+    let object = base.as_object()?;
+    let is_object = !object.contains_key("$ref") && plain_kind(object) == Some("object");
+    let has_more = map.get("properties").is_some_and(Json::is_object);
+    (is_object && has_more).then_some(base)
+}
+
 fn text(schema: &Json) -> String {
     schema["description"].as_str().unwrap_or("").to_owned()
 }
 
-/// Returns the alternatives of a schema without `null`, and whether `null` is one of them.
-fn alternatives(map: &Map<String, Json>) -> Option<(Vec<Json>, bool)> {
-    let all: Vec<Json> = match (map.get("anyOf"), map.get("oneOf"), map.get("type")) {
+/// Returns the alternatives of a schema without `null`, and whether `null` is one of them. Returns
+/// no alternatives if they do not fit into `copies`.
+fn alternatives(map: &Map<String, Json>, copies: &mut Room) -> Option<(Vec<Json>, bool)> {
+    let all: Option<Vec<Json>> = match (map.get("anyOf"), map.get("oneOf"), map.get("type")) {
         (Some(Json::Array(schemas)), _, _) | (_, Some(Json::Array(schemas)), _) => schemas
             .iter()
-            .map(|schema| with_members(schema, map))
+            .map(|schema| with_members(schema, map, copies))
             .collect(),
         (_, _, Some(Json::Array(kinds))) => {
-            let of = |kind: &Json| {
-                let mut schema = map.clone();
-                schema.insert("type".to_owned(), kind.clone());
-                Json::Object(schema)
-            };
-            kinds.iter().map(of).collect()
+            let mut known = HashSet::new();
+            // All unknown types together are one alternative, which accepts any value.
+            let kinds = kinds
+                .iter()
+                .filter(|kind| known.insert(kind.as_str().and_then(plain)));
+            Some(kinds.map(|kind| of_kind(kind, map)).collect())
         }
         _ => return None,
+    };
+    let Some(all) = all else {
+        return Some((Vec::new(), false));
     };
     let count = all.len();
     let is_null = |schema: &Json| {
@@ -525,16 +548,36 @@ fn decimal(map: &Map<String, Json>) -> Option<bool> {
     (is_decimal && kinds.len() == 2 + usize::from(is_nullable)).then_some(is_nullable)
 }
 
-/// Returns an alternative, extended by the members that apply to all alternatives.
-fn with_members(schema: &Json, around: &Map<String, Json>) -> Json {
+/// Returns the part of a schema with several types that applies to one of them.
+fn of_kind(kind: &Json, map: &Map<String, Json>) -> Json {
+    let is_of = |key: &str| match key {
+        "items" | "prefixItems" => "array",
+        "properties" | "additionalProperties" | "patternProperties" => "object",
+        _ => return true,
+    } == kind.as_str().and_then(plain).unwrap_or_default();
+    let mut schema: Map<String, Json> = map
+        .iter()
+        .filter(|(key, _)| is_of(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    schema.insert("type".to_owned(), kind.clone());
+    schema.into()
+}
+
+/// Returns an alternative, extended by the members that apply to all alternatives. Returns `None`
+/// if it does not fit into `copies`.
+fn with_members(schema: &Json, around: &Map<String, Json>, copies: &mut Room) -> Option<Json> {
     let Some(Json::Object(members)) = around.get("properties") else {
-        return schema.clone();
+        return Some(schema.clone());
     };
     let Some(own) = schema.as_object().filter(|_| !members.is_empty()) else {
-        return schema.clone();
+        return Some(schema.clone());
     };
     if !matches!(plain_kind(own), None | Some("object")) {
-        return schema.clone();
+        return Some(schema.clone());
+    }
+    if copies.is_exhausted() {
+        return None;
     }
     let mut joined = own.clone();
     joined.insert("type".to_owned(), "object".into());
@@ -551,7 +594,8 @@ fn with_members(schema: &Json, around: &Map<String, Json>) -> Json {
             .entry("additionalProperties")
             .or_insert(others.clone());
     }
-    joined.into()
+    let joined = joined.into();
+    copies.take_json(&joined).then_some(joined)
 }
 
 /// Returns the list of allowed values, if the schema has one.

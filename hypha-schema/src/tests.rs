@@ -907,6 +907,68 @@ fn members_beside_a_choice_belong_to_each_variant() {
     contains(&one_of_two.typescript(), "{\n  a?: number;\n  b: string;");
 }
 
+/// Each schema has about 100 KiB of text, but would have gigabytes of types.
+#[test]
+fn members_beside_many_alternatives_are_not_copied_without_limit() {
+    let members = |prefix: &str, count: usize| {
+        let members = (0..count).map(|number| (format!("{prefix}{number}"), json!({})));
+        Json::Object(members.collect())
+    };
+    let any = json!({});
+    let many = |count: usize| vec![any.clone(); count];
+    let union = json!({"properties": members("a", 3000), "anyOf": many(20_000)});
+    let large_rest = json!({"properties": {"a": {}}, "anyOf": many(20_000),
+        "additionalProperties": {"properties": members("a", 3000)}});
+    for hostile in [union, large_rest] {
+        let described = schema(hostile);
+        contains(&described.typescript(), "it: any");
+        assert!(described.openapi_within(4 << 20).is_ok());
+    }
+    // Many small unions, and unions in unions.
+    let small = json!({"properties": members("a", 100), "oneOf": many(100)});
+    let nested =
+        json!({"properties": members("a", 500), "anyOf": vec![json!({"anyOf": many(50)}); 500]});
+    let parts: Vec<Json> = (0..40).map(|_| small.clone()).collect();
+    let base = json!({"type": "object", "properties": members("a", 3000)});
+    let references: Vec<Json> = (0..1000)
+        .map(|_| json!({"$ref": "#/$defs/Base", "properties": {"b": {}}}))
+        .collect();
+    for (hostile, definitions) in [
+        (
+            json!({"type": "array", "prefixItems": parts, "minItems": 40, "maxItems": 40}),
+            json!({}),
+        ),
+        (nested, json!({})),
+        (
+            json!({"type": "array", "prefixItems": references, "minItems": 1000, "maxItems": 1000}),
+            json!({"Base": base}),
+        ),
+    ] {
+        let parameters = json!({"type": "object", "properties": {"it": hostile},
+            "required": ["it"], "$defs": definitions});
+        let described = describe([method("f", json!({"name": "f", "parameters": parameters}))]);
+        let size = described.typescript().len();
+        assert!(size < 8 << 20, "{size} bytes");
+    }
+}
+
+#[test]
+fn lists_of_types_have_each_type_once() {
+    let repeated: Vec<&str> = (0..20_000)
+        .map(|number| ["integer", "int", "str", "string"][number % 4])
+        .collect();
+    let described = schema(json!({"type": repeated, "minimum": 3}));
+    contains(&described.typescript(), "FIt = number | string;");
+    // An unknown type accepts any value.
+    let unknown: Vec<String> = (0..10_000).map(|number| format!("a{number}")).collect();
+    let described = schema(json!({"type": unknown, "properties": {"a": {}}}));
+    contains(&described.typescript(), "it: any");
+    let described = schema(json!({"type": ["array", "object", "null"],
+        "items": {"type": "integer"}, "properties": {"a": {"type": "string"}}}));
+    contains(&described.typescript(), "FIt = Array<number> | FItA;");
+    contains(&described.typescript(), "a?: string;");
+}
+
 #[test]
 fn maps_with_integers_as_keys_are_maps() {
     let numbered = argument::<std::collections::BTreeMap<u32, bool>>();

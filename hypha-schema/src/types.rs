@@ -10,6 +10,8 @@ use std::collections::HashSet;
 use hypha_wire::{DType, keys};
 use serde_json::{Map, Value as Json};
 
+use crate::room::Room;
+
 /// Keywords of a schema, with their values. A keyword of an inner schema, such as that of the items
 /// of a list, follows the path of this schema: `items/minimum`.
 pub(crate) type Limits = Map<String, Json>;
@@ -436,6 +438,8 @@ pub(crate) struct Types {
     pub(crate) schemas: Vec<Json>,
     /// Nesting depth of unnamed types around the type being read.
     pub(crate) depth: usize,
+    /// Bytes of schemas that may still be extended by the members around them.
+    pub(crate) copies: Room,
 }
 
 impl Types {
