@@ -1,8 +1,9 @@
 //! Schemas of the values that callers send as JSON.
 //!
 //! JSON has neither arrays of numbers with a shape nor bytes. Services accept nested lists of
-//! numbers as arrays, and lists of numbers as bytes and files. Published schemas describe the forms
-//! of msgpack instead.
+//! numbers as arrays, and lists of numbers as files. Rust services also accept lists of numbers as
+//! bytes. Published schemas describe the forms of msgpack instead. The schema of the bytes of a
+//! Python service is that of a text, and stays as it is.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -20,12 +21,16 @@ const SECTIONS: [&str; 3] = ["properties", "$defs", "definitions"];
 /// Arrays whose elements no list of numbers represents.
 pub(crate) const OTHER_ARRAY: &str = "an array of complex or 16-bit floating-point numbers";
 
+/// Maximum number of dimensions that a schema describes as nested lists. Each dimension adds a
+/// schema, and a small malicious schema can contain many arrays with many dimensions.
+const NESTED_DIMENSIONS: usize = 8;
+
 /// Returns the schema of the arguments of a function for callers that send JSON.
 ///
 /// `function` is a function schema, `{name, description, parameters}`. The result differs from
 /// `parameters` only where JSON cannot represent a type: an array becomes nested lists of numbers,
-/// and bytes or a file become a list of numbers from 0 to 255. Optional arguments that JSON cannot
-/// represent are removed.
+/// and a file or bytes with `x-hypha-type` become a list of numbers from 0 to 255. Optional
+/// arguments that JSON cannot represent are removed.
 ///
 /// # Errors
 ///
@@ -155,7 +160,8 @@ fn array(elements: &Elements) -> (Map<String, Json>, String) {
         .dtype
         .as_ref()
         .map_or("numbers".to_owned(), ToString::to_string);
-    match elements.dimensions {
+    let dimensions = elements.dimensions;
+    match dimensions.filter(|dimensions| *dimensions <= NESTED_DIMENSIONS) {
         Some(0) => {
             let number = element.as_object().cloned().unwrap_or_default();
             (number, format!("A value of {what}."))

@@ -181,6 +181,26 @@ fn schemas_for_models_have_the_forms_that_services_accept_as_json() {
 }
 
 #[test]
+fn arrays_with_many_dimensions_have_the_form_of_unknown_dimensions() {
+    let parameter = |dimensions: usize| {
+        let array = json!({"type": "object", "x-hypha-type": "ndarray", "x-hypha-dtype": "uint8",
+            "x-hypha-dimensions": dimensions});
+        let parameters = json!({"properties": {"it": array}});
+        let parameters = crate::json_parameters(&json!({ "parameters": parameters })).unwrap();
+        parameters["properties"]["it"].clone()
+    };
+    let nested = parameter(8).to_string();
+    assert_eq!(nested.matches("\"array\"").count(), 8, "{nested}");
+    let byte = json!({"type": "integer", "minimum": 0, "maximum": 255});
+    for dimensions in [9, 64] {
+        assert_eq!(
+            parameter(dimensions)["items"],
+            json!({"anyOf": [byte, {"type": "array", "items": {}}]})
+        );
+    }
+}
+
+#[test]
 fn openapi_has_the_forms_of_both_formats() {
     use hypha_rpc::{Array, Binary};
 
