@@ -3,7 +3,7 @@
 //! The arguments are sent as one object, in JSON or msgpack. In JSON, an array is nested lists of
 //! numbers, and bytes or a file are a list of numbers. The result has the format of the request; a
 //! stream is sent as server-sent events. With the header `Accept`, a file, an array or bytes have
-//! other forms. JSON results cannot contain arrays or bytes.
+//! other forms. JSON results cannot contain arrays, bytes or files.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -159,7 +159,7 @@ struct Forms {
     /// Names of the definitions in each format. A definition without arrays, bytes and files has
     /// only one name.
     names: [Vec<String>; 2],
-    /// Whether each value of a definition contains an array or bytes.
+    /// Whether each value of a definition contains an array, bytes or a file.
     binary: Vec<bool>,
 }
 
@@ -192,8 +192,8 @@ fn differing(model: &Model) -> Vec<bool> {
     with_users(differs.collect(), &users)
 }
 
-/// Returns for each definition whether each of its values contains an array or bytes, so that JSON
-/// cannot represent it.
+/// Returns for each definition whether each of its values contains an array, bytes or a file, so
+/// that no result in JSON contains it.
 fn binary(types: &Types) -> Vec<bool> {
     let definitions = &types.definitions;
     let mut users = vec![Vec::new(); definitions.len()];
@@ -217,12 +217,12 @@ fn binary(types: &Types) -> Vec<bool> {
     with_users(found, &users)
 }
 
-/// Returns whether each value of the type contains an array or bytes. `definitions` is the result
-/// of [`binary`].
+/// Returns whether each value of the type contains an array, bytes or a file. `definitions` is the
+/// result of [`binary`].
 fn is_binary(ty: &Type, definitions: &[bool]) -> bool {
     required(ty).into_iter().any(|part| match part {
         Type::Named(index) => definitions.get(*index) == Some(&true),
-        part => matches!(part, Type::NdArray(_) | Type::Bytes),
+        part => matches!(part, Type::NdArray(_) | Type::Bytes | Type::File),
     })
 }
 

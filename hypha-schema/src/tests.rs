@@ -202,7 +202,7 @@ fn arrays_with_many_dimensions_have_the_form_of_unknown_dimensions() {
 
 #[test]
 fn openapi_has_the_forms_of_both_formats() {
-    use hypha_rpc::{Array, Binary};
+    use hypha_rpc::{Array, Binary, RemoteFile};
 
     #[derive(JsonSchema)]
     #[allow(dead_code)]
@@ -233,7 +233,12 @@ fn openapi_has_the_forms_of_both_formats() {
         .returns::<Holder>();
     let mut required = with_waves(FunctionSchema::new("g", "").returns::<(u8, Frame)>());
     required["parameters"]["required"] = json!(["waves"]);
-    let methods = [method("f", with_waves(optional)), method("g", required)];
+    let file = FunctionSchema::new("h", "").argument::<RemoteFile>("file", "");
+    let methods = [
+        method("f", with_waves(optional)),
+        method("g", required),
+        method("h", file.returns::<RemoteFile>().finish()),
+    ];
     let document = describe(methods).openapi();
     let body = |path: &str, format: &str| {
         let content = &document["paths"][path]["post"]["requestBody"]["content"];
@@ -270,6 +275,12 @@ fn openapi_has_the_forms_of_both_formats() {
     assert_eq!(result("/f"), ["application/json", "application/msgpack"]);
     // Every result contains an array, which JSON cannot represent.
     assert_eq!(result("/g"), ["application/msgpack"]);
+    // A file is a list of bytes only as an argument.
+    assert_eq!(body("/h", "application/json")["file"]["items"], byte);
+    assert_eq!(
+        result("/h"),
+        ["application/msgpack", "application/octet-stream"]
+    );
 }
 
 #[test]
