@@ -3,7 +3,20 @@
 //! serde sends a variant such as `File(#[serde(skip)] PathBuf)` like one without fields. schemars
 //! writes the schema of the field, and marks it as both read-only and write-only.
 
+use hypha_wire::keys;
 use serde_json::{Map, Value, json};
+
+/// Keys that describe the type of a field.
+const KEYS_OF_TYPES: [&str; 8] = [
+    keys::SCHEMA_KIND,
+    keys::SCHEMA_DTYPE,
+    keys::SCHEMA_DIMENSIONS,
+    keys::SCHEMA_KEYS,
+    keys::SCHEMA_ARGUMENTS,
+    keys::SCHEMA_RETURNS,
+    keys::SCHEMA_METHODS,
+    keys::SCHEMA_ERROR,
+];
 
 /// Corrects the variants in a schema of an enum.
 pub(super) fn correct(schema: &mut Map<String, Value>) {
@@ -72,12 +85,15 @@ fn correct_variant(variant: &mut Map<String, Value>) -> bool {
     false
 }
 
-/// Removes all keywords that describe the field.
+/// Removes all keywords that describe the field. The description is that of the type of the field,
+/// if the type is one that JSON cannot represent.
 fn keep_own(variant: &mut Map<String, Value>) {
-    variant.retain(|key, value| {
-        matches!(key.as_str(), "description" | "deprecated")
-            || key.starts_with("x-")
-            || key == "additionalProperties" && *value == Value::Bool(false)
+    let has_kind = variant.contains_key(keys::SCHEMA_KIND);
+    variant.retain(|key, value| match key.as_str() {
+        "description" => !has_kind,
+        "deprecated" => true,
+        "additionalProperties" => *value == Value::Bool(false),
+        key => key.starts_with("x-") && !KEYS_OF_TYPES.contains(&key),
     });
 }
 

@@ -682,3 +682,37 @@ fn variants_with_skipped_fields_have_the_schema_of_their_values() {
         json!({"type": "null", "description": "Text."})
     );
 }
+
+#[test]
+fn variants_with_skipped_fields_do_not_have_the_type_of_the_field() {
+    use crate::{Callback, NdArray, OrderedMap, RemoteFile};
+
+    #[derive(JsonSchema)]
+    #[serde(untagged)]
+    #[allow(dead_code)]
+    enum Untagged {
+        #[schemars(extend("x-note" = "a"))]
+        Frame(#[serde(skip)] NdArray),
+        Report(#[serde(skip)] Callback<(u8,), u8>),
+        File(#[serde(skip)] RemoteFile),
+        Map(#[serde(skip)] OrderedMap<u8, u8>),
+        Keyed(#[serde(skip)] std::collections::BTreeMap<u8, u8>),
+    }
+    let nothing = json!({"type": "null"});
+    assert_eq!(
+        property::<Untagged>("")["anyOf"],
+        json!([{"x-note": "a", "type": "null"}, nothing, nothing, nothing, nothing])
+    );
+    #[derive(JsonSchema)]
+    #[serde(tag = "t")]
+    #[allow(dead_code)]
+    enum Internal {
+        Frame(#[serde(skip)] NdArray),
+        Other { a: u8 },
+    }
+    let tag = json!({"type": "string", "const": "Frame"});
+    assert_eq!(
+        property::<Internal>("")["oneOf"][0],
+        json!({"type": "object", "properties": {"t": tag}, "required": ["t"]})
+    );
+}
