@@ -131,14 +131,18 @@ fn has_serde_key(attrs: &[Attribute], names: &[&str]) -> bool {
 }
 
 /// Generates a function that returns the schema of a field. Adds an attribute to the field, so that
-/// schemars calls this function.
+/// schemars calls this function. Does neither if the user states the function.
 fn field_schema(field: &mut Field, name: &Ident, private: &TokenStream) -> TokenStream {
-    let (with, keywords) = own_schema(&field.attrs);
-    let ty = with.as_ref().unwrap_or(&field.ty);
+    let own = OwnSchema::of(&field.attrs);
+    let ty = own.with.as_ref().unwrap_or(&field.ty);
+    let mut attrs = kept(&field.attrs);
+    attrs.extend(own.keys);
+    if own.is_whole {
+        field.attrs = attrs;
+        return TokenStream::new();
+    }
     let cfgs = attrs::cfgs(&field.attrs);
     let path = LitStr::new(&name.to_string(), Span::mixed_site());
-    let mut attrs = kept(&field.attrs);
-    attrs.extend(keywords);
     attrs.push(parse_quote!(#[schemars(schema_with = #path)]));
     let function = quote_spanned! {located(ty.span())=>
         #(#cfgs)*
@@ -154,34 +158,65 @@ fn field_schema(field: &mut Field, name: &Ident, private: &TokenStream) -> Token
     function
 }
 
-/// Returns `T` of `#[schemars(with = "T")]`, and the other keys of `#[schemars(..)]`.
-fn own_schema(attrs: &[Attribute]) -> (Option<Type>, Option<Attribute>) {
-    let (mut with, mut others) = (None, Vec::new());
-    for attr in attrs::schema(attrs) {
-        let Meta::List(list) = &attr.meta else {
-            continue;
+/// The attributes `#[schemars(..)]` of a field.
+struct OwnSchema {
+    /// `T` of `with = "T"`, unless `is_whole` is true.
+    with: Option<Type>,
+    /// The other keys.
+    keys: Option<Attribute>,
+    /// Whether the keys state the whole schema with `schema_with`, or have a wrong `with`, which
+    /// schemars reports.
+    is_whole: bool,
+}
+
+impl OwnSchema {
+    fn of(attrs: &[Attribute]) -> OwnSchema {
+        let mut keys = Vec::new();
+        for attr in attrs::schema(attrs) {
+            let Meta::List(list) = &attr.meta else {
+                continue;
+            };
+            // `extend("format" = "uuid")` is no `Meta`, so the keys are separated as tokens.
+            let tokens: Vec<TokenTree> = list.tokens.clone().into_iter().collect();
+            let parts = tokens.split(|token| is_mark(token, ','));
+            // `!key` hides an attribute of serde, but the data has the form of serde.
+            let parts = parts.filter(|key| key.first().is_some_and(|token| !is_mark(token, '!')));
+            keys.extend(parts.map(|key| key.iter().cloned().collect::<TokenStream>()));
+        }
+        let value = |key: &TokenStream, name: &str| {
+            let pair = syn::parse2::<MetaNameValue>(key.clone()).ok()?;
+            pair.path.is_ident(name).then_some(pair.value)
         };
-        // `extend("format" = "uuid")` is no `Meta`, so the keys are separated as tokens.
-        let tokens: Vec<TokenTree> = list.tokens.clone().into_iter().collect();
-        let is_comma =
-            |token: &TokenTree| matches!(token, TokenTree::Punct(mark) if mark.as_char() == ',');
-        for key in tokens.split(is_comma).filter(|key| !key.is_empty()) {
-            let key: TokenStream = key.iter().cloned().collect();
-            match syn::parse2::<MetaNameValue>(key.clone()) {
-                Ok(MetaNameValue {
-                    path,
-                    value:
-                        Expr::Lit(ExprLit {
-                            lit: Lit::Str(ty), ..
-                        }),
-                    ..
-                }) if path.is_ident("with") => with = ty.parse().ok(),
-                _ => others.push(key),
-            }
+        let types = keys.iter().filter_map(|key| value(key, "with"));
+        let types: Vec<Option<Type>> = types.map(|value| type_in(&value)).collect();
+        let has_function = keys.iter().any(|key| value(key, "schema_with").is_some());
+        let with = match &types[..] {
+            [Some(ty)] if !has_function => Some(ty.clone()),
+            _ => None,
+        };
+        if with.is_some() {
+            keys.retain(|key| value(key, "with").is_none());
+        }
+        OwnSchema {
+            is_whole: with.is_none() && (has_function || !types.is_empty()),
+            with,
+            keys: (!keys.is_empty()).then(|| parse_quote!(#[schemars(#(#keys),*)])),
         }
     }
-    let others = (!others.is_empty()).then(|| parse_quote!(#[schemars(#(#others),*)]));
-    (with, others)
+}
+
+fn is_mark(token: &TokenTree, mark: char) -> bool {
+    matches!(token, TokenTree::Punct(other) if other.as_char() == mark)
+}
+
+/// Returns the type in the value of `with = "T"`, if it is valid.
+fn type_in(value: &Expr) -> Option<Type> {
+    match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(ty), ..
+        }) => ty.parse().ok(),
+        _ => None,
+    }
 }
 
 /// Returns the attribute that adds the properties of a variant to its schema.

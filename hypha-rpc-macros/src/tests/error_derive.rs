@@ -180,3 +180,31 @@ fn a_wrong_type_is_an_error_type() {
     let tokens = tokens.to_string();
     assert!(tokens.contains("ServiceError for E < T >"), "{tokens}");
 }
+
+#[test]
+fn fields_keep_their_own_functions_for_schemas() {
+    let expanded = |keys: &str| expand(&format!("struct Broken {{ #[schemars({keys})] a: u8 }}"));
+    let own = expanded("schema_with = \"f\", range(max = 3), !default");
+    assert!(
+        own.contains("schemars(schema_with = \"f\", range(max = 3))"),
+        "{own}"
+    );
+    assert!(!own.contains("__schema_0"), "{own}");
+    let other_type = expanded("with = \"Vec<u8>\", range(max = 3)");
+    assert!(other_type.contains("SchemaOf::<Vec<u8>>"), "{other_type}");
+    assert!(
+        other_type.contains("schemars(range(max = 3))"),
+        "{other_type}"
+    );
+    // schemars reports these errors.
+    for invalid in [
+        "with = \"Vec<\"",
+        "with = 3",
+        "schema_with = \"f\", with = \"u8\"",
+        "with = \"u8\", with = \"u8\"",
+    ] {
+        let kept = expanded(invalid);
+        assert!(kept.contains(&format!("schemars({invalid})")), "{kept}");
+        assert!(!kept.contains("__schema_0"), "{kept}");
+    }
+}

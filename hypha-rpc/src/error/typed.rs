@@ -443,6 +443,33 @@ mod tests {
     #[remote_error(crate = crate, name = "Sparse")]
     struct Unsendable(std::collections::HashMap<(u8, u8), u8>);
 
+    fn celsius(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({"type": "number", "x-hypha-unit": "°C"})
+    }
+
+    #[derive(
+        Debug, thiserror::Error, Serialize, Deserialize, schemars::JsonSchema, RemoteError,
+    )]
+    #[error("{at} °C")]
+    #[remote_error(crate = crate)]
+    struct Hot {
+        #[schemars(schema_with = "celsius", extend("maximum" = 90))]
+        at: f64,
+        #[serde(default)]
+        #[schemars(!default, with = "u8")]
+        limit: f64,
+    }
+
+    #[test]
+    fn functions_for_schemas_of_fields_are_those_of_the_user() {
+        let schema = Hot::data_schema(&mut SchemaGenerator::default()).to_value();
+        assert_eq!(
+            schema["properties"]["at"],
+            serde_json::json!({"type": "number", "x-hypha-unit": "°C", "maximum": 90})
+        );
+        assert_eq!(schema["properties"]["limit"]["type"], "integer");
+    }
+
     fn raised(message: &str, trace: &str) -> WireError {
         let mut error = WireError::new(message);
         error.trace = trace.into();
