@@ -58,6 +58,7 @@ pub trait Variants {
 
     async fn skipped_untagged(
         &self,
+        #[hypha(required)]
         it: SkippedUntagged,
     ) -> (SkippedUntagged, String);
 
