@@ -409,6 +409,7 @@ impl<'de, T> ArgumentCodec<'de, T> {
     }
 
     /// Adds an argument that callers must send to the schema.
+    #[must_use]
     pub fn describe_required(
         self,
         schema: FunctionSchema,
