@@ -338,34 +338,6 @@ async fn arguments_left_out_and_given_by_name() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn callers_must_send_required_options() -> anyhow::Result<()> {
-    #[hypha_service]
-    trait Stage {
-        async fn park(&self, #[hypha(required)] at: Option<u32>) -> Option<u32>;
-    }
-    struct Motor;
-    impl Stage for Motor {
-        async fn park(&self, at: Option<u32>) -> Option<u32> {
-            at
-        }
-    }
-    let stage = hypha_rpc::testing::in_process(StageService::new(Motor)).await?;
-    assert_eq!(stage.park(Some(1)).await?, Some(1));
-    assert_eq!(stage.park(None).await?, None);
-    let service = stage.service();
-    let omitted = service.call::<Value>("park", hypha_rpc::args!()).await;
-    let error = omitted.expect_err("the argument is required").to_string();
-    assert!(error.contains("missing argument `at`"), "{error}");
-    let schema = service.schema("park").expect("it has one").to_json();
-    assert_eq!(schema["parameters"]["required"], json!(["at"]));
-    assert_eq!(
-        schema["parameters"]["properties"]["at"].get("default"),
-        None
-    );
-    Ok(())
-}
-
-#[tokio::test]
 async fn wrong_arguments_are_named() {
     let (_desk, remote, _) = connected().await;
     let refused = async |method: &str, args: Args| {

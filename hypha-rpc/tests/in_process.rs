@@ -264,3 +264,31 @@ async fn descriptions_and_names_reach_the_schema() {
         .call::<u32>("count", hypha_rpc::args!(r#type = 7));
     assert_eq!(count.await.unwrap(), 7);
 }
+
+#[tokio::test]
+async fn callers_must_send_required_options() -> anyhow::Result<()> {
+    #[hypha_service]
+    trait Stage {
+        async fn park(&self, #[hypha(required)] at: Option<u32>) -> Option<u32>;
+    }
+    struct Motor;
+    impl Stage for Motor {
+        async fn park(&self, at: Option<u32>) -> Option<u32> {
+            at
+        }
+    }
+    let stage = in_process(StageService::new(Motor)).await?;
+    assert_eq!(stage.park(Some(1)).await?, Some(1));
+    assert_eq!(stage.park(None).await?, None);
+    let service = stage.service();
+    let omitted = service.call::<Value>("park", args!()).await;
+    let error = omitted.expect_err("the argument is required").to_string();
+    assert!(error.contains("missing argument `at`"), "{error}");
+    let schema = service.schema("park").expect("it has one").to_json();
+    assert_eq!(schema["parameters"]["required"], serde_json::json!(["at"]));
+    assert_eq!(
+        schema["parameters"]["properties"]["at"].get("default"),
+        None
+    );
+    Ok(())
+}
