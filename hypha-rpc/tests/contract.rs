@@ -450,8 +450,13 @@ async fn the_service_is_described_to_peers() {
     assert_eq!(
         schema("joined")["parameters"]["properties"],
         json!({
-            "data": {"anyOf": [{"type": "string", "format": "binary", "x-hypha-type": "bytes"}, {"type": "null"}],
-                "default": null},
+            "data": {
+                "anyOf": [
+                    {"type": "string", "format": "binary", "x-hypha-type": "bytes"},
+                    {"type": "null"},
+                ],
+                "default": null,
+            },
             "between": {"type": "string", "default": "-"},
             "limit": {"type": "number"},
         })

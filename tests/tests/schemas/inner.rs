@@ -57,7 +57,7 @@ pub(crate) enum Failure {
     },
 }
 
-/// Uses limits inside of values.
+/// Takes values whose parts have limits.
 #[hypha_service(id = "inner")]
 pub(crate) trait Inner {
     async fn values(

@@ -1,12 +1,13 @@
 //! Runtime of the library `webrtc`: Tokio, with two changes.
 //!
-//! The task of a connection repeats one round: it passes on what it has, and then waits for a
-//! packet, for a message of the program or for a timer. A packet of a TURN server may need four
-//! rounds: the first one takes out the content, the second one handles it, the third one puts the
-//! reply into a packet for the TURN server, and the fourth one sends it. While a connection opens,
-//! packets of the peer need more than one round, too. The library nevertheless waits after each of
-//! them, so that a reply lies there until the next timer: up to 200 ms later while paths are
-//! checked, and up to 2 s later on an open connection. [`Wait`] makes it skip three waits.
+//! The task of a connection repeats one round. It moves packets and messages one step on, and then
+//! waits for a packet, for a message of the program or for a timer. A packet of a TURN server may
+//! need four rounds: the first one takes out the content, the second one handles it, the third one
+//! puts the reply into a packet for the TURN server, and the fourth one sends it. While a
+//! connection opens, packets of the peer need more than one round, too. The library nevertheless
+//! waits after each of them, so that a reply lies there until the next timer: up to 200 ms later
+//! while paths are checked, and up to 2 s later on an open connection. [`Wait`] makes it skip three
+//! waits.
 //!
 //! The second change is a larger receive buffer. The default of Linux has space for about 90
 //! packets, but a sender has more of them under way.

@@ -2,7 +2,7 @@
 
 use hypha_rpc::prelude::*;
 
-/// Uses limits inside of values.
+/// Takes values whose parts have limits.
 #[hypha_service(id = "inner")]
 #[allow(clippy::too_many_arguments, clippy::wrong_self_convention)]
 pub trait Inner {
