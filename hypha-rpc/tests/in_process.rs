@@ -263,6 +263,10 @@ async fn descriptions_and_names_reach_the_schema() {
         .service()
         .call::<u32>("count", hypha_rpc::args!(r#type = 7));
     assert_eq!(count.await.unwrap(), 7);
+    let count = proxy
+        .service()
+        .call::<u32>("count", hypha_rpc::args!("type" = 8));
+    assert_eq!(count.await.unwrap(), 8);
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! The [`args!`](crate::args) macro.
 
 /// Encodes the arguments of a call for [`RemoteService::call`](crate::RemoteService::call).
-/// Positional arguments come first, followed by named arguments of the form `name = value`.
+/// Positional arguments come first, followed by named arguments of the form `name = value`. A name
+/// that is not an identifier is a string: `"with-dash" = value`.
 ///
 /// Values are encoded immediately, so they may be borrowed. If a value cannot be encoded, the call
 /// fails with [`Error::Codec`](crate::Error::Codec), which names the value.
@@ -15,12 +16,17 @@
 /// let _none = args!();
 /// let _two = args!(1.5, "text");
 /// let _mixed = args!(&image, sigma = 2.0, edge = "wrap");
+/// let _dash = args!(&image, "edge-mode" = "wrap");
 /// ```
 #[macro_export]
 macro_rules! args {
     (@push $args:ident ;) => {};
     (@push $args:ident ; $name:ident = $value:expr $(, $($rest:tt)*)?) => {
         $args.push_named(::core::stringify!($name).trim_start_matches("r#"), &$value);
+        $crate::args!(@push $args ; $($($rest)*)?);
+    };
+    (@push $args:ident ; $name:literal = $value:expr $(, $($rest:tt)*)?) => {
+        $args.push_named($name, &$value);
         $crate::args!(@push $args ; $($($rest)*)?);
     };
     (@push $args:ident ; $value:expr $(, $($rest:tt)*)?) => {

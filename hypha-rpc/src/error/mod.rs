@@ -300,6 +300,16 @@ pub struct CallSite {
     pub peer: String,
 }
 
+impl CallSite {
+    /// Returns the message of a peer without the name of the method, with which a Rust service
+    /// begins it. The error of a call already names the method.
+    fn without_method<'m>(&self, message: &'m str) -> &'m str {
+        let rest = message.strip_prefix(self.method.as_str());
+        rest.and_then(|rest| rest.strip_prefix(": "))
+            .unwrap_or(message)
+    }
+}
+
 impl fmt::Display for CallSite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.method.is_empty(), self.peer.is_empty()) {

@@ -7,7 +7,7 @@ use super::CallSite;
 /// The error is retryable if [`RejectKind::is_retryable`] returns true.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
-#[error("{call}: {message}")]
+#[error("{call}: {}", .call.without_method(.message))]
 pub struct Rejection {
     /// Reason as an enum.
     pub kind: RejectKind,

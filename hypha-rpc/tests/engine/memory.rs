@@ -32,7 +32,7 @@ async fn a_value_that_needs_too_much_memory_is_rejected() {
         panic!("{refused:?}");
     };
     assert_eq!(rejection.kind, RejectKind::InvalidArguments);
-    let begin = "svc.echo on ws/b: svc.echo: argument `value[7281]`: the value needs more than \
+    let begin = "svc.echo on ws/b: argument `value[7281]`: the value needs more than \
                  1048576 bytes of memory when it is decoded";
     assert!(rejection.to_string().starts_with(begin), "{rejection}");
     // The decoder accepts the list as a `Vec<()>`, because such a list needs no memory.

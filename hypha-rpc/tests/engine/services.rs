@@ -185,7 +185,7 @@ async fn a_caller_in_rust_sees_that_the_arguments_were_wrong() {
         .expect_err("refused");
     assert_eq!(
         error.to_string(),
-        "svc.add on ws/b: svc.add: argument `a`: expected integer, got string"
+        "svc.add on ws/b: argument `a`: expected integer, got string"
     );
     assert!(!error.may_have_run() && !error.is_retryable());
     let kind = RejectKind::InvalidArguments;
