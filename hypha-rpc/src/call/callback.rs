@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{Call, Function};
 use crate::error::ServiceError;
+use crate::schema::reversed;
 use crate::service::IncomingCall;
 use hypha_wire::{Args, EncodeError, Packed, WireError};
 
@@ -377,7 +378,11 @@ where
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        crate::schema::function::<R, E>(argument_schemas::<A>(generator), generator)
+        let mut arguments = Vec::new();
+        reversed(generator, &mut |generator| {
+            arguments = argument_schemas::<A>(generator);
+        });
+        crate::schema::function::<R, E>(arguments, generator)
     }
 }
 

@@ -339,7 +339,11 @@ impl JsonSchema for Function {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "description": "A function, which is called back.", (KIND): "function" })
+        json_schema!({
+            "type": "object",
+            "description": "A function, which is called back.",
+            (KIND): "function"
+        })
     }
 }
 

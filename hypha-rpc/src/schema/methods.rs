@@ -4,7 +4,7 @@
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
-use super::{FunctionSchema, generator};
+use super::FunctionSchema;
 
 /// Collects the schemas of the methods of a contract. The code of a generated proxy adds each
 /// schema.
@@ -71,7 +71,7 @@ impl MethodSchemas {
                     ..schema
                 };
                 let mut built = build(nested);
-                self.around = Some(std::mem::replace(&mut built.generator, generator()));
+                self.around = Some(std::mem::take(&mut built.generator));
                 built.finish()
             }
         };

@@ -28,6 +28,8 @@
 //!
 //! The crate `hypha-schema` generates code in several languages from these schemas.
 
+mod defaults;
+mod direction;
 mod doc_lines;
 mod methods;
 mod numbers;
@@ -35,15 +37,19 @@ mod paths;
 mod skipped;
 mod times;
 
-use schemars::generate::{SchemaGenerator, SchemaSettings};
+use std::collections::HashSet;
+
 use schemars::transform::{RecursiveTransform, Transform as _};
-use schemars::{JsonSchema, Schema, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::error::ServiceError;
 use hypha_wire::keys::{SCHEMA_ARGUMENTS, SCHEMA_ERROR, SCHEMA_KEYS, SCHEMA_RETURNS};
 
+use direction::{described, received, sent, transform};
+
+pub(crate) use direction::{reversed, subschema};
 pub use hypha_wire::Keyed;
 pub use hypha_wire::keys::SCHEMA_KIND as KIND;
 #[doc(hidden)]
@@ -82,11 +88,11 @@ impl FunctionSchema {
         FunctionSchema {
             name: name.into(),
             description: description.into(),
-            generator: generator(),
+            generator: received(),
             properties: Map::new(),
             required: Vec::new(),
             returns: None,
-            returned: generator(),
+            returned: sent(),
             error: None,
             is_nested: false,
         }
@@ -106,13 +112,14 @@ impl FunctionSchema {
         name: &str,
         description: &str,
     ) -> Self {
-        let mut schema = subschema::<T>(&mut self.generator);
+        let mut schema = self.of_argument(hypha_wire::keyed::<T>);
         describe(&mut schema, description);
         self.properties.insert(name.to_owned(), schema.to_value());
         self
     }
 
-    /// Adds an argument with a default for callers that omit it.
+    /// Adds an argument with a default for callers that omit it. A default that does not fit the
+    /// type is omitted from the schema.
     #[must_use]
     pub fn argument_with_default<T: JsonSchema + ?Sized>(
         self,
@@ -122,13 +129,7 @@ impl FunctionSchema {
     ) -> Self {
         let mut this = self.optional_argument::<T>(name, description);
         if let Some(Value::Object(property)) = this.properties.get_mut(name) {
-            // serde converts bytes to a list of numbers, which is not a valid default for bytes.
-            if property
-                .get("format")
-                .is_none_or(|format| format != "binary")
-            {
-                property.insert("default".to_owned(), default);
-            }
+            property.insert("default".to_owned(), default);
         }
         this
     }
@@ -142,8 +143,7 @@ impl FunctionSchema {
         description: &str,
         schema: fn(&mut SchemaGenerator) -> Schema,
     ) -> Self {
-        let mut schema = schema(&mut self.generator);
-        transform(&mut schema, &mut self.generator);
+        let mut schema = self.of_argument(schema);
         describe(&mut schema, description);
         if let Some(property) = self.properties.get_mut(name) {
             if let Some(default) = property.get("default") {
@@ -178,8 +178,10 @@ impl FunctionSchema {
     /// Sets the type of the items of the stream that the function returns.
     #[must_use]
     pub fn returns_stream<T: JsonSchema>(mut self) -> Self {
-        let items = subschema::<T>(self.of_result());
+        let generator = self.of_result();
+        let items = subschema::<T>(generator);
         let mut schema = stream();
+        transform(&mut schema, generator);
         schema.insert("items".to_owned(), items.to_value());
         self.returns = Some(schema);
         self
@@ -188,14 +190,14 @@ impl FunctionSchema {
     /// Sets the type of the function's errors, unless it cannot fail.
     #[must_use]
     pub fn error<E: ServiceError>(mut self) -> Self {
-        let mut own = generator();
+        let mut own = sent();
         let generator = match self.is_nested {
             true => &mut self.generator,
             false => &mut own,
         };
         self.error = error::<E>(generator).map(|schema| match self.is_nested {
             true => schema.to_value(),
-            false => with_definitions(schema, own),
+            false => with_definitions(schema.to_value(), own),
         });
         self
     }
@@ -211,6 +213,19 @@ impl FunctionSchema {
         self
     }
 
+    /// Returns the schema of an argument. Methods of an object have the arguments that the peer of
+    /// the object sends.
+    fn of_argument(&mut self, schema: fn(&mut SchemaGenerator) -> Schema) -> Schema {
+        if !self.is_nested {
+            return described(&mut self.generator, schema);
+        }
+        let mut argument = Schema::default();
+        reversed(&mut self.generator, &mut |generator| {
+            argument = described(generator, schema);
+        });
+        argument
+    }
+
     /// Returns the generator for the schema of the result.
     fn of_result(&mut self) -> &mut SchemaGenerator {
         match self.is_nested {
@@ -221,7 +236,7 @@ impl FunctionSchema {
 
     /// Returns `{name, description, parameters}`, and `returns` and the error if they were set.
     #[must_use]
-    pub fn finish(mut self) -> Value {
+    pub fn finish(self) -> Value {
         let mut parameters = Map::new();
         parameters.insert("type".to_owned(), "object".into());
         parameters.insert("properties".to_owned(), self.properties.into());
@@ -232,18 +247,14 @@ impl FunctionSchema {
         }
         let mut parameters = Value::Object(parameters);
         if !self.is_nested {
-            let mut definitions = self.generator.take_definitions(true);
-            times::inline(&mut parameters, &mut definitions);
-            if !definitions.is_empty() {
-                parameters["$defs"] = definitions.into();
-            }
+            parameters = with_definitions(parameters, self.generator);
         }
         let mut function =
             json!({"name": self.name, "description": self.description, "parameters": parameters});
         if let Some(returns) = self.returns {
             function["returns"] = match self.is_nested {
                 true => returns.to_value(),
-                false => with_definitions(returns, self.returned),
+                false => with_definitions(returns.to_value(), self.returned),
             };
         }
         if let Some(error) = self.error {
@@ -256,6 +267,7 @@ impl FunctionSchema {
 /// Returns the schema of a stream, without its items.
 pub(crate) fn stream() -> Schema {
     json_schema!({
+        "type": "object",
         "description": "A stream of values: a generator or an iterator.",
         (KIND): "stream"
     })
@@ -274,9 +286,10 @@ pub(crate) fn stream_of<T: JsonSchema, E: ServiceError>(generator: &mut SchemaGe
 
 /// Returns the schema of the data of errors, or `None` if there are no errors.
 fn error<E: ServiceError>(generator: &mut SchemaGenerator) -> Option<Schema> {
-    let mut schema = E::describe(generator)?;
-    transform(&mut schema, generator);
-    Some(schema)
+    E::describe(generator)?;
+    Some(described(generator, |generator| {
+        E::describe(generator).unwrap_or_default()
+    }))
 }
 
 /// Returns the schema of a function with these arguments, result and errors.
@@ -285,6 +298,7 @@ pub(crate) fn function<R: JsonSchema, E: ServiceError>(
     generator: &mut SchemaGenerator,
 ) -> Schema {
     let mut schema = json_schema!({
+        "type": "object",
         "description": "A function, which is called back.",
         (KIND): "function",
         (SCHEMA_ARGUMENTS): arguments,
@@ -296,45 +310,41 @@ pub(crate) fn function<R: JsonSchema, E: ServiceError>(
     schema
 }
 
-/// Returns a generator that produces schemas in pydantic's form.
-fn generator() -> SchemaGenerator {
-    let settings = SchemaSettings::draft2020_12().with(|settings| {
-        settings.meta_schema = None;
-        let transforms = &mut settings.transforms;
-        transforms.push(Box::new(RecursiveTransform(normalise)));
-        // Must run second, because it reads the `anyOf` that the first transform writes.
-        transforms.push(Box::new(RecursiveTransform(say_null)));
-    });
-    settings.into_generator()
-}
-
-/// Returns the schema of a type. Named types become references to definitions of the generator.
-pub(crate) fn subschema<T: JsonSchema + ?Sized>(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema = hypha_wire::keyed::<T>(generator);
-    transform(&mut schema, generator);
-    schema
-}
-
-/// Converts a schema to pydantic's form. schemars converts only definitions, and in them only the
-/// keys that it knows.
-fn transform(schema: &mut Schema, generator: &mut SchemaGenerator) {
-    for transform in generator.transforms_mut() {
-        transform.transform(schema);
-    }
-    if schema.as_bool() == Some(true) {
-        *schema = Schema::default();
-    }
-}
-
 /// Returns a schema together with the definitions to which it refers.
-fn with_definitions(schema: Schema, mut generator: SchemaGenerator) -> Value {
-    let mut schema = schema.to_value();
-    let mut definitions = generator.take_definitions(true);
+fn with_definitions(mut schema: Value, generator: SchemaGenerator) -> Value {
+    let mut definitions = direction::take_definitions(generator, &mut schema);
     times::inline(&mut schema, &mut definitions);
+    defaults::correct(&mut schema, &mut definitions);
+    remove_unused(&schema, &mut definitions);
     if let (false, Value::Object(schema)) = (definitions.is_empty(), &mut schema) {
         schema.insert("$defs".to_owned(), definitions.into());
     }
     schema
+}
+
+/// Removes the definitions to which neither the schema nor another used definition refers, such as
+/// the type of a skipped field.
+fn remove_unused(schema: &Value, definitions: &mut Map<String, Value>) {
+    fn references(schema: &Value, found: &mut Vec<String>) {
+        match schema {
+            Value::Object(members) => {
+                found.extend(direction::reference(members));
+                members.values().for_each(|it| references(it, found));
+            }
+            Value::Array(items) => items.iter().for_each(|it| references(it, found)),
+            _ => {}
+        }
+    }
+    let mut waiting = Vec::new();
+    references(schema, &mut waiting);
+    let mut used = HashSet::new();
+    while let Some(name) = waiting.pop() {
+        if let (false, Some(definition)) = (used.contains(&name), definitions.get(&name)) {
+            references(definition, &mut waiting);
+        }
+        used.insert(name);
+    }
+    definitions.retain(|name, _| used.contains(name));
 }
 
 /// Sets the description from the contract, which replaces the description of the type.
@@ -359,10 +369,6 @@ fn normalise(schema: &mut Schema) {
     paths::expand(schema);
     skipped::correct(schema);
     doc_lines::annotate(schema);
-    if let Some(mut default) = schema.get("default").cloned() {
-        shorten(&mut default, schema);
-        schema.insert("default".to_owned(), default);
-    }
     numbers::normalise(schema);
     // Not a keyword of JSON Schema, so the transform does not reach the schema in it.
     if let Some(Ok(keys)) = schema.get_mut(SCHEMA_KEYS).map(<&mut Schema>::try_from) {
@@ -386,37 +392,11 @@ fn normalise(schema: &mut Schema) {
     if schema.get("type").is_some_and(Value::is_array) {
         split(schema);
     }
-}
-
-/// Replaces the `f32` numbers of a default by their shortest form, such as 0.1. serde_json widens
-/// them to `f64`: 0.1 becomes 0.10000000149011612.
-fn shorten(default: &mut Value, schema: &Map<String, Value>) {
-    match default {
-        Value::Number(number) => {
-            // The string form of an `f32` has the fewest digits that denote the same number.
-            #[allow(clippy::cast_possible_truncation)]
-            let short = number.as_f64().map(|number| (number as f32).to_string());
-            let short = short.filter(|_| schema.get("format").is_some_and(|f| f == "float"));
-            let short = short.and_then(|text| text.parse::<f64>().ok());
-            if let Some(short) = short.and_then(serde_json::Number::from_f64) {
-                *number = short;
-            }
-        }
-        Value::Array(items) => {
-            if let Some(Value::Object(of_items)) = schema.get("items") {
-                items.iter_mut().for_each(|item| shorten(item, of_items));
-            }
-        }
-        Value::Object(members) => {
-            for (name, member) in members {
-                let property = schema.get("properties").and_then(|all| all.get(name));
-                let others = schema.get("additionalProperties");
-                if let Some(Value::Object(of_member)) = property.or(others) {
-                    shorten(member, of_member);
-                }
-            }
-        }
-        _ => {}
+    // These schemas have a type only so that schemars adds null for an `Option`.
+    let kind = schema.get(KIND).and_then(Value::as_str);
+    let is_live = matches!(kind, Some("file" | "function" | "stream"));
+    if is_live && !schema.contains_key("properties") {
+        schema.shift_remove("type");
     }
 }
 
@@ -425,23 +405,24 @@ fn shorten(default: &mut Value, schema: &Map<String, Value>) {
 pub(crate) fn to_json<T: Serialize>(value: &T) -> Option<Value> {
     let mut exact = to_exact_json(value)?;
     if let Ok(sent) = hypha_wire::Value::encode_from(value) {
-        take_sent(&mut exact, &sent);
+        take_sent(&mut exact, &sent)?;
     }
     Some(exact)
 }
 
 /// Replaces the structs to which serde converts times by the numbers that are sent on the wire.
-fn take_sent(exact: &mut Value, sent: &hypha_wire::Value) {
+/// Returns `None` if a number is not finite. serde_json writes null for such a number.
+fn take_sent(exact: &mut Value, sent: &hypha_wire::Value) -> Option<()> {
     match (&mut *exact, sent) {
         (Value::Array(exact), hypha_wire::Value::List(sent)) => {
             for (exact, sent) in exact.iter_mut().zip(sent) {
-                take_sent(exact, sent);
+                take_sent(exact, sent)?;
             }
         }
         (Value::Object(exact), hypha_wire::Value::Map(sent)) => {
             for (key, exact) in exact {
                 if let Some(sent) = sent.get(key) {
-                    take_sent(exact, sent);
+                    take_sent(exact, sent)?;
                 }
             }
         }
@@ -452,8 +433,10 @@ fn take_sent(exact: &mut Value, sent: &hypha_wire::Value) {
         (Value::Object(_), hypha_wire::Value::Ext(..)) => {
             *exact = times::seconds(exact).unwrap_or_default();
         }
+        (Value::Null, hypha_wire::Value::Float(_)) => return None,
         _ => {}
     }
+    Some(())
 }
 
 fn to_exact_json<T: Serialize>(value: &T) -> Option<Value> {

@@ -295,11 +295,12 @@ fn references_of_recursive_types_resolve_inside_the_parameters() {
 #[test]
 fn a_reference_can_have_a_description_and_a_default() {
     let schema = FunctionSchema::new("f", "")
-        .argument_with_default::<Point>("it", "Text.", 1.into())
+        .argument_with_default::<Point>("it", "Text.", json!({"title": "a", "format": "b"}))
         .finish();
     assert_eq!(
         schema["parameters"]["properties"]["it"],
-        json!({"$ref": "#/$defs/Point", "description": "Text.", "default": 1})
+        json!({"$ref": "#/$defs/Point", "description": "Text.",
+            "default": {"title": "a", "format": "b"}})
     );
 }
 
@@ -441,6 +442,340 @@ fn times_are_numbers_of_seconds() {
     let json = |value: &(Duration, Option<SystemTime>)| super::to_json(value).expect("has JSON");
     let time = SystemTime::UNIX_EPOCH + second();
     assert_eq!(json(&(second(), Some(time))), json!([1.5, 1.5]));
+}
+
+#[test]
+fn defaults_have_the_form_of_the_values_or_are_left_out() {
+    use std::time::{Duration, SystemTime};
+
+    use crate::{Array, Binary, NdArray, OrderedMap, Set, Timestamp};
+
+    #[derive(Clone, serde::Serialize, JsonSchema)]
+    #[allow(dead_code)]
+    enum Mode {
+        Bright,
+        Timed(Duration),
+    }
+    #[derive(serde::Serialize, JsonSchema)]
+    #[serde(default)]
+    #[allow(dead_code)]
+    struct Inner {
+        pause: Duration,
+        height: f32,
+    }
+    impl Default for Inner {
+        fn default() -> Inner {
+            Inner {
+                pause: second(),
+                height: 0.1,
+            }
+        }
+    }
+    #[derive(JsonSchema)]
+    #[serde(default)]
+    #[allow(dead_code)]
+    struct All {
+        times: Vec<Duration>,
+        until: Option<SystemTime>,
+        start: SystemTime,
+        by_name: BTreeMap<String, Duration>,
+        by_number: BTreeMap<u8, Duration>,
+        by_flag: BTreeMap<bool, u8>,
+        pair: (u8, Duration),
+        mode: Mode,
+        timed: Option<Mode>,
+        inner: Inner,
+        inners: Vec<Inner>,
+        infinite: f64,
+        numbers: Vec<f64>,
+        bytes: Binary,
+        some_bytes: Option<Binary>,
+        array: NdArray,
+        typed: Array<f32, 1>,
+        set: Set<Vec<u8>>,
+        ordered: OrderedMap<u8, Value>,
+        stamp: Timestamp,
+        #[schemars(range(min = 1))]
+        positive: u8,
+    }
+    fn second() -> Duration {
+        Duration::from_millis(1500)
+    }
+    impl Default for All {
+        fn default() -> All {
+            let time = SystemTime::UNIX_EPOCH + second();
+            All {
+                times: vec![second()],
+                until: Some(time),
+                start: time,
+                by_name: BTreeMap::from([("a".to_owned(), second())]),
+                by_number: BTreeMap::from([(1, second())]),
+                by_flag: BTreeMap::from([(true, 1)]),
+                pair: (1, second()),
+                mode: Mode::Bright,
+                timed: Some(Mode::Timed(second())),
+                inner: Inner::default(),
+                inners: vec![Inner::default()],
+                infinite: f64::INFINITY,
+                numbers: vec![f64::INFINITY],
+                bytes: Binary::default(),
+                some_bytes: Some(Binary::default()),
+                array: NdArray::from_vec([1], vec![1u8]).expect("one"),
+                typed: Array::from_vec([1], vec![1.0]).expect("one"),
+                set: Set(vec![1]),
+                ordered: OrderedMap(vec![(1, 1.into())]),
+                stamp: Timestamp::new(1, 0).expect("less than a second"),
+                positive: 0,
+            }
+        }
+    }
+    let all = property::<All>("");
+    let properties = all["properties"].as_object().expect("properties");
+    let defaults = properties.iter();
+    let defaults = defaults.filter_map(|(name, it)| Some((name.as_str(), it.get("default")?)));
+    let inner = json!({"pause": 1.5, "height": 0.1});
+    assert_eq!(
+        defaults.collect::<Vec<_>>(),
+        [
+            ("times", &json!([1.5])),
+            ("until", &json!(1.5)),
+            ("start", &json!(1.5)),
+            ("by_name", &json!({"a": 1.5})),
+            ("by_number", &json!({"1": 1.5})),
+            ("by_flag", &json!({"true": 1})),
+            ("pair", &json!([1, 1.5])),
+            ("mode", &json!("Bright")),
+            ("timed", &json!({"Timed": 1.5})),
+            ("inner", &inner),
+            ("inners", &json!([inner])),
+        ]
+    );
+    assert_eq!(all.get("required"), None);
+    assert_eq!(super::to_json(&Some(f64::INFINITY)), None);
+    assert_eq!(super::to_json(&[Some(f64::NAN), None]), None);
+    assert_eq!(super::to_json(&[Some(1.0), None]), Some(json!([1.0, null])));
+}
+
+#[test]
+fn optional_files_functions_streams_and_objects_can_be_null() {
+    use crate::call::Function;
+    use crate::workspace::WorkspaceManagerProxy;
+    use crate::{Callback, Object, RemoteFile, RemoteStream};
+
+    fn check<T: JsonSchema + serde::de::DeserializeOwned>() {
+        #[derive(JsonSchema)]
+        #[allow(dead_code)]
+        struct Holder<T> {
+            /// Text.
+            it: Option<T>,
+        }
+        let null = json!({"type": "null"});
+        let kinds = |schema: &Value| schema["anyOf"].as_array().cloned().expect("optional");
+        let plain = property::<T>("");
+        let places = [
+            (property::<Option<T>>(""), ""),
+            (property::<Vec<Option<T>>>(""), "/items"),
+            (property::<(u8, Option<T>)>(""), "/prefixItems/1"),
+            (
+                property::<BTreeMap<String, Option<T>>>(""),
+                "/additionalProperties",
+            ),
+            (property::<Holder<T>>(""), "/properties/it"),
+            (
+                property::<Callback<(Option<T>,), Option<T>>>(""),
+                "/x-hypha-arguments/0",
+            ),
+            (
+                property::<Callback<(Option<T>,), Option<T>>>(""),
+                "/x-hypha-returns",
+            ),
+            (property::<RemoteStream<Option<T>>>(""), "/items"),
+        ];
+        for (whole, pointer) in places {
+            let kinds = kinds(whole.pointer(pointer).expect("a schema"));
+            assert_eq!((kinds.len(), &kinds[1]), (2, &null), "{pointer}: {whole}");
+            let kind = kinds[0].get(KIND);
+            assert!(kinds[0].get("$ref").is_some() || kind == plain.get(KIND));
+            let is_object = plain[KIND] == "object";
+            assert_eq!(kinds[0].get("type").is_some(), is_object && kind.is_some());
+        }
+        let returns = FunctionSchema::new("f", "").returns::<Option<T>>().finish();
+        assert_eq!(kinds(&returns["returns"])[1], null);
+    }
+    check::<RemoteFile>();
+    check::<Function>();
+    check::<Callback<(u8,), String>>();
+    check::<RemoteStream<u8>>();
+    check::<Object>();
+    check::<Object<WorkspaceManagerProxy>>();
+    for plain in [property::<RemoteFile>(""), property::<Callback<()>>("")] {
+        assert_eq!(plain.get("type"), None);
+    }
+}
+
+/// Has another form in each direction.
+#[derive(serde::Serialize, serde::Deserialize, JsonSchema)]
+#[allow(dead_code)]
+struct Lopsided {
+    #[serde(rename(serialize = "out", deserialize = "in"))]
+    renamed: u8,
+    #[serde(skip_deserializing)]
+    only_sent: u8,
+    #[serde(skip_serializing)]
+    only_received: u8,
+    #[serde(skip_serializing_if = "is_zero")]
+    perhaps_sent: u8,
+    #[serde(default)]
+    perhaps_received: u8,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u8) -> bool {
+    *number == 0
+}
+
+/// Returns the names of the members that a reference leads to, and of those that are required.
+fn members(schema: &Value, definitions: &Value) -> (Vec<String>, Vec<String>) {
+    let name = schema["$ref"].as_str().expect("a reference");
+    let name = name.strip_prefix("#/$defs/").expect("a definition");
+    let definition = &definitions["$defs"][name];
+    let properties = definition["properties"].as_object().expect("members");
+    let required = definition["required"].as_array().expect("required members");
+    let required = required.iter().filter_map(Value::as_str).map(str::to_owned);
+    (properties.keys().cloned().collect(), required.collect())
+}
+
+const RECEIVED: (&[&str], &[&str]) = (
+    &["in", "only_received", "perhaps_sent", "perhaps_received"],
+    &["in", "only_received", "perhaps_sent"],
+);
+const SENT: (&[&str], &[&str]) = (
+    &["out", "only_sent", "perhaps_sent", "perhaps_received"],
+    &["out", "only_sent"],
+);
+
+#[test]
+fn sent_and_received_types_have_different_schemas() {
+    use crate::{Callback, RemoteStream};
+
+    let schema = FunctionSchema::new("f", "")
+        .argument::<Lopsided>("it", "")
+        .argument::<Callback<(Lopsided,), Lopsided>>("call", "")
+        .argument::<RemoteStream<Lopsided>>("stream", "")
+        .returns::<Vec<Lopsided>>()
+        .finish();
+    let check = |schema: &Value, root: &Value, expected: (&[&str], &[&str])| {
+        let (names, required) = members(schema, root);
+        assert_eq!(
+            (names, required),
+            (
+                expected.0.to_vec().into_iter().map(str::to_owned).collect(),
+                expected.1.to_vec().into_iter().map(str::to_owned).collect()
+            )
+        );
+    };
+    let parameters = &schema["parameters"];
+    let arguments = &parameters["properties"];
+    check(&arguments["it"], parameters, RECEIVED);
+    check(&arguments["stream"]["items"], parameters, RECEIVED);
+    check(&arguments["call"]["x-hypha-arguments"][0], parameters, SENT);
+    check(&arguments["call"]["x-hypha-returns"], parameters, RECEIVED);
+    check(&schema["returns"]["items"], &schema["returns"], SENT);
+
+    let schema = FunctionSchema::new("f", "").returns_stream::<Callback<(Lopsided,), Lopsided>>();
+    let schema = schema.finish();
+    let returns = &schema["returns"];
+    check(&returns["items"]["x-hypha-arguments"][0], returns, RECEIVED);
+    check(&returns["items"]["x-hypha-returns"], returns, SENT);
+}
+
+#[test]
+fn a_recursive_type_with_callbacks_has_both_directions() {
+    use crate::Callback;
+
+    #[derive(serde::Deserialize, JsonSchema)]
+    #[allow(dead_code)]
+    struct Watched {
+        value: Lopsided,
+        before: Callback<(Callback<(Watched,), Watched>,), ()>,
+        after: Option<Box<Watched>>,
+    }
+    let schema = FunctionSchema::new("f", "")
+        .argument::<Watched>("it", "")
+        .finish();
+    let definitions = schema["parameters"]["$defs"]
+        .as_object()
+        .expect("definitions");
+    let mut names: Vec<&str> = definitions.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["Lopsided", "Lopsided2", "Watched", "Watched2"]);
+    let inner = |name: &str| definitions[name]["properties"]["value"]["$ref"].clone();
+    assert_eq!(inner("Watched"), "#/$defs/Lopsided");
+    assert_eq!(inner("Watched2"), "#/$defs/Lopsided2");
+}
+
+/// A type that accepts what it sends has one schema.
+#[test]
+fn optional_members_and_defaults_do_not_depend_on_the_direction() {
+    use crate::Callback;
+
+    #[derive(serde::Deserialize, JsonSchema)]
+    #[allow(dead_code)]
+    struct Symmetric {
+        label: Option<String>,
+        anything: Option<Value>,
+        value: Value,
+        #[serde(default)]
+        list: Vec<Symmetric>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tags: Vec<String>,
+        choice: Option<Choice>,
+        #[serde(flatten)]
+        others: BTreeMap<String, Option<u8>>,
+        last: u8,
+    }
+    #[derive(serde::Deserialize, JsonSchema)]
+    #[serde(tag = "t")]
+    #[allow(dead_code)]
+    enum Choice {
+        One {
+            it: Option<u8>,
+            #[serde(default)]
+            list: Vec<u8>,
+        },
+        Two(Box<Symmetric>),
+    }
+    let schema = FunctionSchema::new("f", "")
+        .argument::<Symmetric>("it", "")
+        .argument::<Callback<(Symmetric,), ()>>("call", "")
+        .returns::<Symmetric>()
+        .finish();
+    let [received, sent] = ["parameters", "returns"].map(|part| &schema[part]["$defs"]);
+    assert_eq!(received.to_string(), sent.to_string());
+    assert_eq!(received.as_object().expect("definitions").len(), 2);
+    let symmetric = &received["Symmetric"];
+    assert_eq!(symmetric["required"], json!(["value", "last"]));
+    assert_eq!(symmetric["properties"]["label"]["default"], Value::Null);
+    // Neither required nor null.
+    let list = json!({"type": "array", "items": {"type": "string"}});
+    assert_eq!(symmetric["properties"]["tags"], list);
+}
+
+#[test]
+fn unused_definitions_are_removed() {
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Outer(Option<Vec<Point>>);
+
+    let schema = FunctionSchema::new("f", "")
+        .argument::<Outer>("it", "")
+        .refined("it", "", |_| schemars::json_schema!({"type": "object"}))
+        .finish();
+    assert_eq!(schema["parameters"].get("$defs"), None);
+    let schema = FunctionSchema::new("f", "").returns::<Outer>().finish();
+    let definitions = schema["returns"]["$defs"].as_object().expect("definitions");
+    let names: Vec<&String> = definitions.keys().collect();
+    assert_eq!(names, ["Outer", "Point"]);
 }
 
 #[test]

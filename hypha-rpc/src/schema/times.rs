@@ -68,12 +68,7 @@ fn replace(schema: &mut Value, numbers: &[(String, Map<String, Value>)]) {
             if let Some((_, number)) = number {
                 let mut whole = number.clone();
                 members.shift_remove("$ref");
-                for (key, mut value) in std::mem::take(members) {
-                    if key == "default" {
-                        value = seconds(&value).unwrap_or(value);
-                    }
-                    whole.insert(key, value);
-                }
+                whole.extend(std::mem::take(members));
                 *members = whole;
                 return;
             }

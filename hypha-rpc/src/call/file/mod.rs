@@ -682,7 +682,11 @@ impl JsonSchema for RemoteFile {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "description": "A file: a file object, a blob, or bytes.", (KIND): "file" })
+        json_schema!({
+            "type": "object",
+            "description": "A file: a file object, a blob, or bytes.",
+            (KIND): "file"
+        })
     }
 }
 
