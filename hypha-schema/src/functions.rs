@@ -8,19 +8,20 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::json_form::{OTHER_ARRAY, converted};
+use crate::json_form::{OTHER_ARRAY, converted, unfit_kind};
 use crate::model::Model;
 use crate::names::Names;
-use crate::standard::{definition_names, object, sendable, standard};
+use crate::possible::Possible;
+use crate::standard::{Sendable, definition_names, object, sendable, standard};
 use crate::table::{map_schema, table_index};
-use crate::types::{Parameter, Type};
+use crate::types::Type;
 
 /// Returns the list of functions.
 pub(crate) fn write(model: &Model) -> Json {
     let mut names = Names::default();
     let methods = model.methods().into_iter();
-    let unfit = model.types.finder(Type::is_not_json);
-    let callable = methods.filter_map(|method| Some((method, sendable(method, &unfit).ok()?)));
+    let possible = model.possible(|schema| unfit_kind(schema).is_some());
+    let callable = methods.filter_map(|method| Some((method, sendable(method, &possible).ok()?)));
     let functions = callable.map(|(method, parameters)| {
         let name: String = method
             .path
@@ -42,7 +43,7 @@ pub(crate) fn write(model: &Model) -> Json {
             "function": {
                 "name": names.fresh(name),
                 "description": method.description,
-                "parameters": whole(model, parameters),
+                "parameters": whole(model, &possible, parameters.as_deref()),
             },
         })
     });
@@ -51,15 +52,19 @@ pub(crate) fn write(model: &Model) -> Json {
 
 /// Returns the methods that the list of functions omits. The second string is the reason.
 pub(crate) fn omitted(model: &Model) -> Vec<(String, String)> {
-    omitted_of(model, Type::is_not_json, "JSON")
+    omitted_of(model, |schema| unfit_kind(schema).is_some(), "JSON")
 }
 
 type IsKind = fn(&Type) -> bool;
 
-/// Returns the methods that need an argument of a type that `format` cannot represent. `unfit`
-/// selects such types. Each entry contains the path of a method and the reason.
-pub(crate) fn omitted_of(model: &Model, unfit: IsKind, format: &str) -> Vec<(String, String)> {
-    let unfit = model.types.finder(unfit);
+/// Returns the methods that need an argument that `format` cannot represent. `is_unfit` selects the
+/// schemas of such values. Each entry contains the path of a method and the reason.
+pub(crate) fn omitted_of(
+    model: &Model,
+    is_unfit: fn(&Map<String, Json>) -> bool,
+    format: &str,
+) -> Vec<(String, String)> {
+    let possible = model.possible(is_unfit);
     let kinds: [(IsKind, &str); 4] = [
         (|ty| matches!(ty, Type::Function(_)), "a function"),
         (|ty| matches!(ty, Type::Stream(_)), "a stream"),
@@ -72,7 +77,7 @@ pub(crate) fn omitted_of(model: &Model, unfit: IsKind, format: &str) -> Vec<(Str
     let kinds = kinds.map(|(is_kind, name)| (model.types.finder(is_kind), name));
     let methods = model.methods().into_iter();
     let omitted = methods.filter_map(|method| {
-        let parameter = sendable(method, &unfit).err()?;
+        let parameter = sendable(method, &possible).err()?;
         let held = kinds.iter().filter(|(kind, _)| kind.is_in(&parameter.ty));
         let held: Vec<&str> = held.map(|(_, name)| *name).collect();
         let reason = format!(
@@ -86,20 +91,22 @@ pub(crate) fn omitted_of(model: &Model, unfit: IsKind, format: &str) -> Vec<(Str
 }
 
 /// Returns the schema of the parameters, including all definitions that the schema refers to.
-fn whole(model: &Model, parameters: Option<Vec<&Parameter>>) -> Json {
+fn whole(model: &Model, possible: &Possible<'_>, parameters: Option<&[Sendable<'_>]>) -> Json {
     let names = definition_names(model);
     let refer = |index: usize| format!("#/$defs/{}", names[index]);
     let mut used: HashMap<usize, Json> = HashMap::new();
     let mut waiting: Vec<usize> = Vec::new();
-    for parameter in parameters.iter().flatten() {
+    for parameter in parameters.iter().copied().flatten() {
         references(&parameter.schema, &mut waiting);
     }
     let mut object = object(parameters, &|schema| standard(&converted(schema), &refer));
     while let Some(index) = waiting.pop() {
+        let Some(schema) = possible.definition(index) else {
+            continue;
+        };
         if used.contains_key(&index) {
             continue;
         }
-        let schema = &model.table.definitions[index].schema;
         used.insert(index, standard(&converted(schema), &refer));
         references(schema, &mut waiting);
     }

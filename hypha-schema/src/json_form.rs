@@ -12,6 +12,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::keywords::map_inner;
 use crate::own_text::own_text;
+use crate::possible::{Possible, visit};
 use crate::table::unescaped;
 use crate::types::{Elements, Integer};
 
@@ -29,13 +30,13 @@ const NESTED_DIMENSIONS: usize = 8;
 ///
 /// `function` is a function schema, `{name, description, parameters}`. The result differs from
 /// `parameters` only where JSON cannot represent a type: an array becomes nested lists of numbers,
-/// and a file or bytes with `x-hypha-type` become a list of numbers from 0 to 255. Optional
-/// arguments that JSON cannot represent are removed.
+/// and a file or bytes with `x-hypha-type` become a list of numbers from 0 to 255. Alternatives,
+/// optional members and optional arguments that JSON cannot represent are removed.
 ///
 /// # Errors
 ///
-/// Returns the reason if a required argument needs a function, a stream, an object with functions,
-/// or an array of complex or 16-bit floating-point numbers.
+/// Returns the reason if every value of a required argument needs a function, a stream, an object
+/// with functions, or an array of complex or 16-bit floating-point numbers.
 ///
 /// ```
 /// # use serde_json::json;
@@ -52,32 +53,38 @@ pub fn json_parameters(function: &Json) -> Result<Map<String, Json>, String> {
     let required = parameters.get("required").and_then(Json::as_array);
     let required = required.into_iter().flatten().filter_map(Json::as_str);
     let required: HashSet<&str> = required.collect();
-    let mut removed = HashSet::new();
-    for (name, kinds) in unfit(parameters) {
-        if kinds.is_empty() {
-            continue;
-        }
-        if required.contains(name) {
-            let held: Vec<&str> = kinds.into_iter().collect();
-            let held = held.join(" or ");
-            return Err(format!(
-                "argument `{name}` needs {held}, which JSON cannot hold"
-            ));
-        }
-        removed.insert(name.to_owned());
-    }
-    let mut parameters = parameters.clone();
-    if let Some(Json::Object(members)) = parameters.get_mut("properties") {
-        members.retain(|name, _| !removed.contains(name));
-    }
+    let schemas = Schemas::of(parameters);
+    let definitions: Vec<&Json> = schemas.all.iter().map(|(.., schema)| *schema).collect();
+    let target = |schema: &Map<String, Json>| schemas.target(schema);
+    let possible = Possible::new(&definitions, &target, |schema| unfit_kind(schema).is_some());
+    let mut reduced = parameters.clone();
     for section in SECTIONS {
-        if let Some(Json::Object(members)) = parameters.get_mut(section) {
-            members
-                .values_mut()
-                .for_each(|schema| *schema = converted(schema));
+        if let Some(Json::Object(members)) = reduced.get_mut(section) {
+            members.clear();
         }
     }
-    Ok(parameters)
+    for (index, (section, name, schema)) in schemas.all.iter().enumerate() {
+        let is_argument = *section == "properties";
+        let is_required = is_argument && required.contains(name);
+        let found = match is_argument {
+            true => possible.member(schema, is_required),
+            false => possible.definition(index).cloned(),
+        };
+        match (found, reduced.get_mut(*section)) {
+            (Some(found), Some(Json::Object(members))) => {
+                members.insert((*name).to_owned(), converted(&found));
+            }
+            (None, _) if is_required => {
+                let held: Vec<&str> = schemas.unfit(index).into_iter().collect();
+                let held = held.join(" or ");
+                return Err(format!(
+                    "argument `{name}` needs {held}, which JSON cannot hold"
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(reduced)
 }
 
 /// Returns a copy of a schema in which all types have the form of JSON.
@@ -184,71 +191,67 @@ fn array(elements: &Elements) -> (Map<String, Json>, String) {
 }
 
 /// Returns the type that JSON cannot represent, if the schema itself describes one.
-fn unfit_kind(schema: &Map<String, Json>) -> Option<&'static str> {
+pub(crate) fn unfit_kind(schema: &Map<String, Json>) -> Option<&'static str> {
+    match schema.get(keys::SCHEMA_KIND)?.as_str()? {
+        "ndarray" if !Elements::of(schema).is_list() => Some(OTHER_ARRAY),
+        _ => live_kind(schema),
+    }
+}
+
+/// Returns the type whose values stay at their owner, if the schema itself describes one.
+pub(crate) fn live_kind(schema: &Map<String, Json>) -> Option<&'static str> {
     match schema.get(keys::SCHEMA_KIND)?.as_str()? {
         "function" => Some("a function"),
         "stream" => Some("a stream"),
         "object" => Some("an object with functions"),
-        "ndarray" if !Elements::of(schema).is_list() => Some(OTHER_ARRAY),
         _ => None,
     }
 }
 
-/// Returns the types in each argument that JSON cannot represent.
-fn unfit(parameters: &Map<String, Json>) -> Vec<(&str, BTreeSet<&'static str>)> {
-    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
-    let mut schemas = Vec::new();
-    for section in SECTIONS {
-        let members = parameters.get(section).and_then(Json::as_object);
-        for (name, schema) in members.into_iter().flatten() {
-            places.insert((section, name), schemas.len());
-            schemas.push((section, name.as_str(), schema));
-        }
-    }
-    // Propagate the types from the schemas that contain them to the schemas that refer to those.
-    let mut kinds = vec![BTreeSet::new(); schemas.len()];
-    let mut users = vec![Vec::new(); schemas.len()];
-    for (index, (_, _, schema)) in schemas.iter().enumerate() {
-        visit(schema, &mut |map| {
-            kinds[index].extend(unfit_kind(map));
-            let reference = map.get("$ref").and_then(Json::as_str).unwrap_or_default();
-            let mut parts = reference.split('/').skip(1);
-            if let (Some(section), Some(name)) = (parts.next(), parts.next()) {
-                let name = unescaped(name);
-                if let Some(target) = places.get(&(section, &*name)) {
-                    users[*target].push(index);
-                }
-            }
-        });
-    }
-    let mut waiting: Vec<usize> = (0..schemas.len()).collect();
-    while let Some(index) = waiting.pop() {
-        for user in users[index].clone() {
-            let before = kinds[user].len();
-            let more = kinds[index].clone();
-            kinds[user].extend(more);
-            if kinds[user].len() > before {
-                waiting.push(user);
-            }
-        }
-    }
-    let found = schemas.iter().zip(kinds);
-    let arguments = found.filter(|((section, ..), _)| *section == "properties");
-    arguments
-        .map(|((_, name, _), kinds)| (*name, kinds))
-        .collect()
+/// The schemas in the schema of the arguments of a function.
+struct Schemas<'a> {
+    /// Section, name and schema.
+    all: Vec<(&'static str, &'a str, &'a Json)>,
+    places: HashMap<(&'static str, &'a str), usize>,
 }
 
-/// Calls `see` with a schema and all schemas inside it, except those of functions and objects.
-fn visit(schema: &Json, see: &mut impl FnMut(&Map<String, Json>)) {
-    let Json::Object(map) = schema else { return };
-    see(map);
-    for (key, value) in map {
-        if !key.starts_with("x-hypha-") {
-            map_inner(key, value, &mut |inner| {
-                visit(inner, see);
-                Json::Null
-            });
+impl<'a> Schemas<'a> {
+    fn of(parameters: &'a Map<String, Json>) -> Schemas<'a> {
+        let mut schemas = Schemas {
+            all: Vec::new(),
+            places: HashMap::new(),
+        };
+        for section in SECTIONS {
+            let members = parameters.get(section).and_then(Json::as_object);
+            for (name, schema) in members.into_iter().flatten() {
+                schemas.places.insert((section, name), schemas.all.len());
+                schemas.all.push((section, name, schema));
+            }
         }
+        schemas
+    }
+
+    /// Returns the index of the schema that `schema` refers to.
+    fn target(&self, schema: &Map<String, Json>) -> Option<usize> {
+        let mut parts = schema.get("$ref")?.as_str()?.split('/').skip(1);
+        let (section, name) = (parts.next()?, parts.next()?);
+        let name = unescaped(name);
+        self.places.get(&(section, &*name)).copied()
+    }
+
+    /// Returns the types in the schema with this index that JSON cannot represent.
+    fn unfit(&self, index: usize) -> BTreeSet<&'static str> {
+        let mut kinds = BTreeSet::new();
+        let mut seen = HashSet::new();
+        let mut waiting = vec![index];
+        while let Some(index) = waiting.pop() {
+            if seen.insert(index) {
+                visit(self.all[index].2, &mut |schema| {
+                    kinds.extend(unfit_kind(schema));
+                    waiting.extend(self.target(schema));
+                });
+            }
+        }
+        kinds
     }
 }

@@ -58,6 +58,7 @@ mod model;
 mod names;
 mod openapi;
 mod own_text;
+mod possible;
 mod properties;
 mod python;
 mod raised;

@@ -7,9 +7,10 @@ use serde_json::{Map, Value as Json};
 
 use crate::names::pascal;
 use crate::own_text::own_text;
+use crate::possible::Possible;
 use crate::properties::{Property, properties};
 use crate::room::Room;
-use crate::table::{Places, Table, moved};
+use crate::table::{Places, Table, moved, table_index};
 use crate::text::comment_lines;
 use crate::types::{Member, MemberKind, Method, Parameter, Type, Types, methods};
 
@@ -102,6 +103,14 @@ impl Model {
     /// Returns all methods, including those of groups.
     pub(crate) fn methods(&self) -> Vec<&Method> {
         methods(&self.members)
+    }
+
+    /// Returns the definitions, reduced to the values that a format can hold. `is_unfit` returns
+    /// whether a schema itself describes a value that the format cannot hold.
+    pub(crate) fn possible(&self, is_unfit: fn(&Map<String, Json>) -> bool) -> Possible<'static> {
+        let definitions = self.table.definitions.iter();
+        let schemas: Vec<&Json> = definitions.map(|definition| &definition.schema).collect();
+        Possible::new(&schemas, &table_index, is_unfit)
     }
 
     /// Returns whether the service uses a numeric array anywhere.

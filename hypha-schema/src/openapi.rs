@@ -8,17 +8,22 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::functions::omitted_of;
-use crate::json_form::converted;
+use crate::json_form::{converted, live_kind, unfit_kind};
 use crate::model::{Header, Model};
 use crate::names::{Names, pascal};
+use crate::possible::Possible;
 use crate::room::Room;
-use crate::standard::{definition_names, object, sendable, standard};
+use crate::standard::{Sendable, definition_names, object, sendable, standard};
 use crate::table::{map_schema, table_index};
 use crate::types::{Body, Method, Type, Types, inner};
 
 /// Returns the methods that have no path, each with the reason.
 pub(crate) fn omitted(model: &Model) -> Vec<(String, String)> {
-    omitted_of(model, Type::is_live, "an HTTP request")
+    omitted_of(
+        model,
+        |schema| live_kind(schema).is_some(),
+        "an HTTP request",
+    )
 }
 
 /// Error responses by status.
@@ -35,7 +40,11 @@ const FAILURES: [(&str, &str); 6] = [
 pub(crate) fn write(model: &Model, mut room: Room) -> Option<Json> {
     let names = definition_names(model);
     let mut others = Names::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
-    let in_msgpack = names.iter().zip(differing(model));
+    let possible = [
+        model.possible(|schema| unfit_kind(schema).is_some()),
+        model.possible(|schema| live_kind(schema).is_some()),
+    ];
+    let in_msgpack = names.iter().zip(differing(model, &possible));
     let in_msgpack: Vec<String> = in_msgpack
         .map(|(name, differs)| match differs {
             true => others.fresh(&format!("{name}Msgpack")),
@@ -45,6 +54,7 @@ pub(crate) fn write(model: &Model, mut room: Room) -> Option<Json> {
     let forms = Forms {
         names: [names, in_msgpack],
         binary: binary(&model.types),
+        possible,
     };
     let mut schemas = Map::new();
     for (index, definition) in model.table.definitions.iter().enumerate() {
@@ -53,7 +63,9 @@ pub(crate) fn write(model: &Model, mut room: Room) -> Option<Json> {
             if schemas.contains_key(name) {
                 continue;
             }
-            let schema = forms.schema(format, &definition.schema);
+            // A definition without such values is only part of results.
+            let schema = forms.possible[format as usize].definition(index);
+            let schema = forms.schema(format, schema.unwrap_or(&definition.schema));
             if !room.take(name.len()) || !room.take_json(&schema) {
                 return None;
             }
@@ -71,11 +83,10 @@ pub(crate) fn write(model: &Model, mut room: Room) -> Option<Json> {
         }),
     );
     let mut paths = Map::new();
-    let unfit = model.types.finder(Type::is_live);
-    let unfit_in_json = model.types.finder(Type::is_not_json);
     let mut operations = Names::default();
     for method in model.methods() {
-        let Ok(parameters) = sendable(method, &unfit) else {
+        let [in_json, in_msgpack] = &forms.possible;
+        let Ok(parameters) = sendable(method, in_msgpack) else {
             continue;
         };
         let mut operation = Map::new();
@@ -84,16 +95,15 @@ pub(crate) fn write(model: &Model, mut room: Room) -> Option<Json> {
         if !method.description.is_empty() {
             operation.insert("description".to_owned(), method.description.as_str().into());
         }
-        let is_required = parameters
-            .iter()
-            .flatten()
-            .any(|parameter| !parameter.optional);
-        let body = |format, parameters| {
-            let schema = object(parameters, &|schema| forms.schema(format, schema));
+        let is_required = parameters.iter().flatten().any(|it| !it.parameter.optional);
+        let body = |format, parameters: Option<Vec<Sendable<'_>>>| {
+            let schema = object(parameters.as_deref(), &|schema| {
+                forms.schema(format, schema)
+            });
             json!({ "schema": schema })
         };
         let mut content = Map::new();
-        if let Ok(parameters) = sendable(method, &unfit_in_json) {
+        if let Ok(parameters) = sendable(method, in_json) {
             content.insert(JSON.to_owned(), body(Format::Json, parameters));
         }
         content.insert(MSGPACK.to_owned(), body(Format::Msgpack, parameters));
@@ -161,6 +171,8 @@ struct Forms {
     names: [Vec<String>; 2],
     /// Whether each value of a definition contains an array, bytes or a file.
     binary: Vec<bool>,
+    /// The definitions, reduced to the values that each format can hold.
+    possible: [Possible<'static>; 2],
 }
 
 impl Forms {
@@ -178,7 +190,7 @@ impl Forms {
 }
 
 /// Returns for each definition whether its schema differs between the formats.
-fn differing(model: &Model) -> Vec<bool> {
+fn differing(model: &Model, possible: &[Possible<'_>; 2]) -> Vec<bool> {
     let definitions = &model.table.definitions;
     let mut users = vec![Vec::new(); definitions.len()];
     for (index, definition) in definitions.iter().enumerate() {
@@ -187,8 +199,13 @@ fn differing(model: &Model) -> Vec<bool> {
             target.into_iter().for_each(|users| users.push(index));
         });
     }
-    let differs = definitions.iter();
-    let differs = differs.map(|definition| converted(&definition.schema) != definition.schema);
+    let differs = definitions.iter().enumerate().map(|(index, definition)| {
+        let [json, msgpack] = possible.each_ref().map(|possible| {
+            let schema = possible.definition(index);
+            schema.unwrap_or(&definition.schema)
+        });
+        converted(json) != *msgpack
+    });
     with_users(differs.collect(), &users)
 }
 
@@ -288,8 +305,14 @@ fn responses(method: &Method, both: &Forms, failure: &str) -> Json {
         _ => {
             let of = |format| json!({ "schema": both.schema(format, &method.returns_schema) });
             let mut content = Map::new();
-            if !is_binary(&method.returns, &both.binary) {
-                content.insert(JSON.to_owned(), of(Format::Json));
+            match &method.returns {
+                ty if is_binary(ty, &both.binary) => {}
+                Type::Optional(ty) if is_binary(ty, &both.binary) => {
+                    content.insert(JSON.to_owned(), json!({ "schema": {"type": "null"} }));
+                }
+                _ => {
+                    content.insert(JSON.to_owned(), of(Format::Json));
+                }
             }
             content.insert(MSGPACK.to_owned(), of(Format::Msgpack));
             for form in forms(&method.returns) {

@@ -9,26 +9,34 @@ use serde_json::{Map, Value as Json};
 use crate::keywords::{is_plain, plain, plain_kind};
 use crate::model::Model;
 use crate::names::Names;
+use crate::possible::Possible;
 use crate::table::{map_schema, table_index};
 use crate::text::comment_lines;
-use crate::types::{Finder, Method, Parameter};
+use crate::types::{Method, Parameter};
+
+/// A parameter that a caller can send.
+pub(crate) struct Sendable<'a> {
+    pub(crate) parameter: &'a Parameter,
+    /// Schema of the values that the format can hold.
+    pub(crate) schema: Json,
+}
 
 /// Returns the parameters that a caller can send. Omits optional parameters that cannot be sent.
 /// Returns the parameter as an error if it is required and cannot be sent. Returns `Ok(None)` if
 /// the parameters of the method are unknown.
 pub(crate) fn sendable<'a>(
     method: &'a Method,
-    unfit: &Finder,
-) -> Result<Option<Vec<&'a Parameter>>, &'a Parameter> {
+    possible: &Possible<'_>,
+) -> Result<Option<Vec<Sendable<'a>>>, &'a Parameter> {
     let Some(parameters) = &method.parameters else {
         return Ok(None);
     };
     let mut given = Vec::new();
     for parameter in parameters {
-        match unfit.is_in(&parameter.ty) {
-            false => given.push(parameter),
-            true if parameter.optional => {}
-            true => return Err(parameter),
+        match possible.member(&parameter.schema, !parameter.optional) {
+            Some(schema) => given.push(Sendable { parameter, schema }),
+            None if parameter.optional => {}
+            None => return Err(parameter),
         }
     }
     Ok(Some(given))
@@ -37,7 +45,7 @@ pub(crate) fn sendable<'a>(
 /// Returns the schema of an object that has these parameters as members, with the schemas that
 /// `write` returns. If `parameters` is `None`, the object may have any members.
 pub(crate) fn object(
-    parameters: Option<Vec<&Parameter>>,
+    parameters: Option<&[Sendable<'_>]>,
     write: &dyn Fn(&Json) -> Json,
 ) -> Map<String, Json> {
     let mut object = Map::from_iter([("type".to_owned(), Json::from("object"))]);
@@ -47,9 +55,10 @@ pub(crate) fn object(
     };
     let properties: Map<String, Json> = parameters
         .iter()
-        .map(|parameter| (parameter.name.clone(), write(&parameter.schema)))
+        .map(|it| (it.parameter.name.clone(), write(&it.schema)))
         .collect();
-    let required = parameters.iter().filter(|parameter| !parameter.optional);
+    let required = parameters.iter().map(|it| it.parameter);
+    let required = required.filter(|parameter| !parameter.optional);
     let required: Vec<&str> = required.map(|parameter| parameter.name.as_str()).collect();
     object.insert("properties".to_owned(), properties.into());
     object.insert("required".to_owned(), required.into());

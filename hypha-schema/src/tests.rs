@@ -287,9 +287,9 @@ fn openapi_has_the_forms_of_both_formats() {
 fn arguments_that_json_cannot_represent_are_found_behind_references() {
     let function = |schema: Json, required: bool| {
         let needed: &[&str] = if required { &["it"] } else { &[] };
-        let it = json!({"anyOf": [{"$ref": "#/$defs/A"}, {"type": "null"}]});
+        let it = json!({"anyOf": [{"$ref": "#/$defs/A"}, {"$ref": "#/$defs/B"}]});
         json!({"parameters": {"properties": {"it": it, "n": {}}, "required": needed,
-            "$defs": {"A": {"properties": {"b": {"$ref": "#/$defs/B"}}},
+            "$defs": {"A": {"properties": {"b": {"$ref": "#/$defs/B"}}, "required": ["b"]},
                 "B": {"type": "array", "items": schema, "prefixItems": [{"$ref": "#/$defs/A"}]}}}})
     };
     let stream = json!({"x-hypha-type": "stream"});
@@ -305,6 +305,122 @@ fn arguments_that_json_cannot_represent_are_found_behind_references() {
     let file = crate::json_parameters(&function(json!({"x-hypha-type": "file"}), true)).unwrap();
     assert_eq!(file["$defs"]["B"]["items"]["type"], "array");
     assert_eq!(crate::json_parameters(&json!({})), Ok(Map::new()));
+}
+
+#[test]
+fn callers_send_the_alternatives_that_json_can_represent() {
+    use hypha_rpc::{Callback, RemoteStream};
+
+    type Report = Callback<(u8,), u8>;
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    enum Target {
+        None,
+        Name(String),
+        Report(Report),
+        Fields {
+            size: u8,
+            report: Option<Report>,
+            source: Option<Source>,
+            next: Option<Box<Target>>,
+        },
+    }
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Source {
+        items: RemoteStream<u8>,
+    }
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    enum Live {
+        Report(Report),
+        Source(Vec<Source>),
+    }
+    let function = |name: &str| FunctionSchema::new(name, "");
+    let methods = [
+        function("f").argument::<Vec<Target>>("it", ""),
+        function("g").argument::<Live>("it", ""),
+        function("h").argument::<Option<Report>>("it", ""),
+        function("i").argument_with_default::<Option<Live>>("it", "", Json::Null),
+    ];
+    let methods: Vec<Json> = methods.into_iter().map(FunctionSchema::finish).collect();
+
+    let check = |target: &Json| {
+        let variants = target["oneOf"].as_array().expect("variants");
+        assert_eq!(variants.len(), 3, "{target}");
+        assert_eq!(variants[0]["enum"], json!(["None"]));
+        assert_eq!(variants[1]["properties"]["Name"]["type"], "string");
+        let fields = variants[2]["properties"]["Fields"]["properties"].as_object();
+        let fields: Vec<&String> = fields.expect("fields").keys().collect();
+        assert_eq!(fields, ["size", "next"]);
+    };
+    let only_null = |it: &Json| assert_eq!(it["anyOf"], json!([{"type": "null"}]));
+    let reason = "argument `it` needs a function or a stream, which JSON cannot hold";
+
+    let parameters: Vec<_> = methods.iter().map(crate::json_parameters).collect();
+    let found = |index: usize| parameters[index].clone().expect("arguments");
+    check(&found(0)["$defs"]["Target"]);
+    assert_eq!(found(0)["$defs"].get("Source"), None);
+    assert_eq!(parameters[1], Err(reason.to_owned()));
+    only_null(&found(2)["properties"]["it"]);
+    assert_eq!(found(3)["properties"], json!({}));
+
+    let named = ["f", "g", "h", "i"].into_iter().zip(methods);
+    let described = describe(named.map(|(name, schema)| method(name, schema)));
+    let functions = described.functions();
+    let names = functions.as_array().expect("a list").iter();
+    let names = names.map(|it| it["function"]["name"].as_str().unwrap_or_default());
+    assert_eq!(names.collect::<Vec<_>>(), ["f", "h", "i"]);
+    check(&functions[0]["function"]["parameters"]["$defs"]["Target"]);
+    only_null(&functions[1]["function"]["parameters"]["properties"]["it"]);
+    assert_eq!(
+        described.omitted(Format::Json),
+        [("g".to_owned(), reason.to_owned())]
+    );
+
+    let document = described.openapi();
+    check(&document["components"]["schemas"]["Target"]);
+    let paths = document["paths"].as_object().expect("paths");
+    assert_eq!(paths.keys().collect::<Vec<_>>(), ["/f", "/h", "/i"]);
+    assert_eq!(
+        described.omitted(Format::OpenApi)[0].1,
+        reason.replace("JSON", "an HTTP request")
+    );
+}
+
+/// A chain of definitions that is longer than the number of passes.
+#[test]
+fn long_chains_of_impossible_definitions_end() {
+    let link = |index: usize| {
+        let next = json!({"$ref": format!("#/$defs/D{}", index + 1)});
+        let next = match index {
+            199 => json!({"x-hypha-type": "stream"}),
+            _ => next,
+        };
+        let link = json!({"properties": {"next": next}, "required": ["next"]});
+        (format!("D{index}"), link)
+    };
+    let definitions: Map<String, Json> = (0..200).map(link).collect();
+    let it = json!({"anyOf": [{"$ref": "#/$defs/D0"}, {"type": "string"}]});
+    let parameters = json!({"properties": {"it": it}, "required": ["it"], "$defs": definitions});
+    let found = crate::json_parameters(&json!({ "parameters": parameters })).expect("arguments");
+    assert_eq!(
+        found["properties"]["it"],
+        json!({"anyOf": [{"type": "string"}]})
+    );
+    assert_eq!(found["$defs"], json!({}));
+}
+
+#[test]
+fn an_optional_file_is_null_in_json() {
+    let function = FunctionSchema::new("f", "").returns::<Option<hypha_rpc::RemoteFile>>();
+    let document = describe([method("f", function.finish())]).openapi();
+    let content = &document["paths"]["/f"]["post"]["responses"]["200"]["content"];
+    assert_eq!(
+        content["application/json"]["schema"],
+        json!({"type": "null"})
+    );
+    assert!(content["application/octet-stream"].is_object());
 }
 
 #[test]

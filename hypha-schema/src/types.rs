@@ -650,23 +650,12 @@ impl Finder {
 }
 
 impl Type {
-    /// Returns whether the value stays at its owner and is used by calling the owner. A file is not
-    /// such a value, because services accept bytes in place of a file.
-    pub(crate) fn is_live(&self) -> bool {
-        matches!(self, Type::Function(_) | Type::Stream(_) | Type::Object)
-    }
-
     /// Returns whether Rust can order values of this type.
     pub(crate) fn is_ordered(&self) -> bool {
         matches!(
             self,
             Type::Bool | Type::Integer(_) | Type::Text | Type::Character
         )
-    }
-
-    /// Returns whether a value cannot be represented in JSON.
-    pub(crate) fn is_not_json(&self) -> bool {
-        self.is_live() || matches!(self, Type::NdArray(elements) if !elements.is_list())
     }
 }
 
