@@ -83,7 +83,7 @@ fn the_first_bad_argument_is_named() {
     assert_eq!(error.argument(), Some("bad"));
     assert_eq!(
         error.to_string(),
-        "argument `bad`: a map key must be a string, got list [1,2]"
+        "argument `bad`: a map key must be a string, got list [1,2]; `OrderedMap` allows other keys"
     );
 
     let mut args = Args::new(1, 1);

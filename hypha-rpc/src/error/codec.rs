@@ -66,7 +66,8 @@ impl CodecError {
             None => "the value cannot be sent".to_owned(),
         };
         CodecError {
-            source: Some(Arc::new(error)),
+            // The message names the argument already.
+            source: Some(Arc::new(EncodeError::new(error.message()))),
             ..CodecError::unsendable(message, call)
         }
     }

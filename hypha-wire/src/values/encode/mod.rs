@@ -42,6 +42,12 @@ impl EncodeError {
         self
     }
 
+    /// Returns the message without the name of the argument.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Returns the name of the argument that could not be encoded, if the value is an argument.
     #[must_use]
     pub fn argument(&self) -> Option<&str> {
@@ -284,7 +290,7 @@ impl Compound<'_, '_> {
             Err(_) => "an unreadable value".to_owned(),
         };
         Err(EncodeError::new(format!(
-            "a map key must be a string, got {text}"
+            "a map key must be a string, got {text}; `OrderedMap` allows other keys"
         )))
     }
 
