@@ -82,6 +82,7 @@ pub(crate) fn data_schema(
             describe(&mut data.fields, &[]);
             copy.attrs = kept(&copy.attrs);
             copy.attrs.extend(extension);
+            copy.attrs.extend(keywords(&input.attrs));
         }
         Data::Enum(data) => {
             for (variant, facts) in data.variants.iter_mut().zip(facts) {
@@ -89,12 +90,15 @@ pub(crate) fn data_schema(
                 if is_empty_for_serde(&variant.fields) {
                     variant.fields = Fields::Unit;
                 }
+                let keywords = keywords(&variant.attrs);
                 variant.attrs = kept(&variant.attrs);
                 variant.attrs.push(extension);
+                variant.attrs.extend(keywords);
                 variant.discriminant = None;
                 describe(&mut variant.fields, &variant.attrs);
             }
             copy.attrs = kept(&copy.attrs);
+            copy.attrs.extend(keywords(&input.attrs));
         }
         Data::Union(_) => {}
     }
@@ -158,6 +162,35 @@ fn field_schema(field: &mut Field, name: &Ident, private: &TokenStream) -> Token
     function
 }
 
+/// Returns the attribute that adds the keywords of `#[schemars(extend(..))]` to a type or variant.
+/// Other keys would change the form of the schema.
+fn keywords(attrs: &[Attribute]) -> Option<Attribute> {
+    let keys = schema_keys(attrs).into_iter();
+    let is_extend = |key: &TokenStream| {
+        let first = key.clone().into_iter().next();
+        matches!(first, Some(TokenTree::Ident(name)) if name == "extend")
+    };
+    let keys: Vec<TokenStream> = keys.filter(is_extend).collect();
+    (!keys.is_empty()).then(|| parse_quote!(#[schemars(#(#keys),*)]))
+}
+
+/// Returns the keys in the attributes `#[schemars(..)]`.
+fn schema_keys(attrs: &[Attribute]) -> Vec<TokenStream> {
+    let mut keys = Vec::new();
+    for attr in attrs::schema(attrs) {
+        let Meta::List(list) = &attr.meta else {
+            continue;
+        };
+        // `extend("format" = "uuid")` is no `Meta`, so the keys are separated as tokens.
+        let tokens: Vec<TokenTree> = list.tokens.clone().into_iter().collect();
+        let parts = tokens.split(|token| is_mark(token, ','));
+        // `!key` hides an attribute of serde, but the data has the form of serde.
+        let parts = parts.filter(|key| key.first().is_some_and(|token| !is_mark(token, '!')));
+        keys.extend(parts.map(|key| key.iter().cloned().collect::<TokenStream>()));
+    }
+    keys
+}
+
 /// The attributes `#[schemars(..)]` of a field.
 struct OwnSchema {
     /// `T` of `with = "T"`, unless `is_whole` is true.
@@ -171,18 +204,7 @@ struct OwnSchema {
 
 impl OwnSchema {
     fn of(attrs: &[Attribute]) -> OwnSchema {
-        let mut keys = Vec::new();
-        for attr in attrs::schema(attrs) {
-            let Meta::List(list) = &attr.meta else {
-                continue;
-            };
-            // `extend("format" = "uuid")` is no `Meta`, so the keys are separated as tokens.
-            let tokens: Vec<TokenTree> = list.tokens.clone().into_iter().collect();
-            let parts = tokens.split(|token| is_mark(token, ','));
-            // `!key` hides an attribute of serde, but the data has the form of serde.
-            let parts = parts.filter(|key| key.first().is_some_and(|token| !is_mark(token, '!')));
-            keys.extend(parts.map(|key| key.iter().cloned().collect::<TokenStream>()));
-        }
+        let mut keys = schema_keys(attrs);
         let value = |key: &TokenStream, name: &str| {
             let pair = syn::parse2::<MetaNameValue>(key.clone()).ok()?;
             pair.path.is_ident(name).then_some(pair.value)

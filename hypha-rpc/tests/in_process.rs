@@ -296,3 +296,28 @@ async fn callers_must_send_required_options() -> anyhow::Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn the_error_for_keys_that_are_not_strings_names_the_argument_once() -> anyhow::Result<()> {
+    use std::collections::BTreeMap;
+
+    #[hypha_service]
+    trait Grid {
+        async fn fill(&self, cells: BTreeMap<(u8, u8), f64>);
+    }
+    struct Plane;
+    impl Grid for Plane {
+        async fn fill(&self, _: BTreeMap<(u8, u8), f64>) {}
+    }
+    let grid = in_process(GridService::new(Plane)).await?;
+    let filled = grid.fill(BTreeMap::from([((1, 2), 0.5)])).await;
+    let error = hypha_rpc::error::report(&filled.expect_err("a key that is not a string"));
+    assert!(
+        error.ends_with(
+            "argument `cells` cannot be sent: a map key must be a string, got list [1,2]; \
+             `OrderedMap` allows other keys"
+        ),
+        "{error}"
+    );
+    Ok(())
+}

@@ -116,5 +116,8 @@ pub const SCHEMA_METHODS: &str = "x-hypha-methods";
 pub const SCHEMA_VARIANT: &str = "x-hypha-variant";
 /// JSON Schema annotation of a map: the schema of its keys, which are texts in JSON.
 pub const SCHEMA_KEYS: &str = "x-hypha-keys";
+/// Marks a field whose type distinguishes null from a missing member. The schema then has no
+/// default, and does not contain this key.
+pub const SCHEMA_ABSENT: &str = "x-hypha-absent";
 /// JSON Schema annotation of a number: its unit, such as `mm`.
 pub const SCHEMA_UNIT: &str = "x-hypha-unit";

@@ -16,7 +16,7 @@ use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value};
 
-use super::{normalise, say_null};
+use super::{Normalise, say_null, skipped};
 use hypha_wire::keys::{SCHEMA_ARGUMENTS, SCHEMA_METHODS};
 
 const DEFINITIONS: &str = "#/$defs/";
@@ -65,9 +65,13 @@ fn generator(contract: Contract, mut state: State) -> SchemaGenerator {
             };
             state.received = Some(Box::new(generator(Contract::Deserialize, second)));
         }
+        let mark = match contract.is_serialize() {
+            true => skipped::NOT_SENT,
+            false => skipped::NOT_RECEIVED,
+        };
         settings.contract = contract;
         let transforms = &mut settings.transforms;
-        transforms.push(Box::new(RecursiveTransform(normalise)));
+        transforms.push(Box::new(RecursiveTransform(Normalise(mark))));
         // Must run second, because it reads the `anyOf` that the first transform writes.
         transforms.push(Box::new(RecursiveTransform(say_null)));
         transforms.push(Box::new(state));

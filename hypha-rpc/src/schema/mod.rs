@@ -11,8 +11,10 @@
 //!   `Option` is `anyOf` with `null` and has the default `null`.
 //! * `returns` is the schema of the result, with its own `$defs`. Absent if the type of the result
 //!   has no schema. Clients that do not know `returns` ignore it.
-//!
 //! * `x-hypha-error` is the schema of the data of the error, if the function can fail.
+//!
+//! Arguments, and the results of callbacks, have the form that serde deserializes. Results, items
+//! of streams, errors, and the arguments of callbacks have the form that serde serializes.
 //!
 //! A line `Unit: mm` in a description is also the key `x-hypha-unit`, and lines such as
 //! `Example: 0.5` are the list `examples`.
@@ -20,6 +22,10 @@
 //! A number has the range of its Rust type. The key `x-hypha-dtype` names the type if the range
 //! does not identify it. The key `x-hypha-keys` is the schema of the keys of a map, unless they are
 //! strings.
+//!
+//! An optional member that may be null has the default null. If a type distinguishes null from a
+//! missing member, such as an `Option<Option<u8>>`, the attribute
+//! `#[schemars(extend("x-hypha-absent" = true))]` of the field removes this default.
 //!
 //! A keyword that an attribute adds may start with the path of an inner schema, such as
 //! `items/format`. The schema then has the keyword in that place.
@@ -39,13 +45,15 @@ mod times;
 
 use std::collections::HashSet;
 
-use schemars::transform::{RecursiveTransform, Transform as _};
+use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::error::ServiceError;
-use hypha_wire::keys::{SCHEMA_ARGUMENTS, SCHEMA_ERROR, SCHEMA_KEYS, SCHEMA_RETURNS};
+use hypha_wire::keys::{
+    SCHEMA_ABSENT, SCHEMA_ARGUMENTS, SCHEMA_ERROR, SCHEMA_KEYS, SCHEMA_RETURNS,
+};
 
 use direction::{described, received, sent, transform};
 
@@ -358,21 +366,32 @@ fn describe(schema: &mut Schema, description: &str) {
     }
 }
 
-/// Converts one schema to pydantic's form. Removes titles, which other clients do not write, and
-/// replaces formats that only Rust programs understand.
-fn normalise(schema: &mut Schema) {
+/// Converts one schema to pydantic's form. Contains the keyword of the fields that serde skips in
+/// the direction of the schema.
+#[derive(Clone, Copy)]
+struct Normalise(&'static str);
+
+impl Transform for Normalise {
+    fn transform(&mut self, schema: &mut Schema) {
+        normalise(schema, self.0);
+    }
+}
+
+/// Removes titles, which other clients do not write, and replaces formats that only Rust programs
+/// understand.
+fn normalise(schema: &mut Schema, mark: &'static str) {
     let Some(schema) = schema.as_object_mut() else {
         return;
     };
     schema.shift_remove("title");
     schema.shift_remove("$schema");
     paths::expand(schema);
-    skipped::correct(schema);
+    skipped::correct(schema, mark);
     doc_lines::annotate(schema);
     numbers::normalise(schema);
     // Not a keyword of JSON Schema, so the transform does not reach the schema in it.
     if let Some(Ok(keys)) = schema.get_mut(SCHEMA_KEYS).map(<&mut Schema>::try_from) {
-        RecursiveTransform(normalise).transform(keys);
+        RecursiveTransform(Normalise(mark)).transform(keys);
     }
     // schemars writes `true` as the schema of any value, but only under these keys. pydantic writes
     // `{}`.
@@ -514,11 +533,18 @@ fn split(schema: &mut Map<String, Value>) {
 fn is_about_null(keyword: &str) -> bool {
     matches!(
         keyword,
-        "description" | "default" | "examples" | "deprecated" | "readOnly" | "writeOnly"
+        "description"
+            | "default"
+            | "examples"
+            | "deprecated"
+            | "readOnly"
+            | "writeOnly"
+            | SCHEMA_ABSENT
     )
 }
 
-/// Adds the default null to members that are optional and nullable.
+/// Adds the default null to members that are optional and nullable, unless the type distinguishes
+/// null from a missing member.
 fn say_null(schema: &mut Schema) {
     let Some(schema) = schema.as_object_mut() else {
         return;
@@ -534,7 +560,11 @@ fn say_null(schema: &mut Schema) {
         let is_nullable = property["anyOf"]
             .as_array()
             .is_some_and(|kinds| kinds.contains(&json!({"type": "null"})));
-        if let (false, true, Value::Object(property)) = (is_required, is_nullable, property) {
+        let Value::Object(property) = property else {
+            continue;
+        };
+        let is_distinct = property.shift_remove(SCHEMA_ABSENT).is_some();
+        if !is_required && is_nullable && !is_distinct {
             property.entry("default").or_insert(Value::Null);
         }
     }

@@ -1,7 +1,8 @@
 //! Corrects the schemas of variants whose only field serde skips.
 //!
 //! serde sends a variant such as `File(#[serde(skip)] PathBuf)` like one without fields. schemars
-//! writes the schema of the field, and marks it as both read-only and write-only.
+//! writes the schema of the field. It marks a field that serde does not receive as read-only, and a
+//! field that serde does not send as write-only.
 
 use hypha_wire::keys;
 use serde_json::{Map, Value, json};
@@ -18,15 +19,21 @@ const KEYS_OF_TYPES: [&str; 8] = [
     keys::SCHEMA_ERROR,
 ];
 
-/// Corrects the variants in a schema of an enum.
-pub(super) fn correct(schema: &mut Map<String, Value>) {
+/// Keyword of a field that serde does not receive.
+pub(super) const NOT_RECEIVED: &str = "readOnly";
+/// Keyword of a field that serde does not send.
+pub(super) const NOT_SENT: &str = "writeOnly";
+
+/// Corrects the variants in a schema of an enum. `mark` is the keyword of a field that serde skips
+/// in the direction of the schema.
+pub(super) fn correct(schema: &mut Map<String, Value>, mark: &str) {
     for key in ["oneOf", "anyOf"] {
         let Some(Value::Array(variants)) = schema.get_mut(key) else {
             continue;
         };
         let mut has_new_words = false;
         for variant in variants.iter_mut().filter_map(Value::as_object_mut) {
-            has_new_words |= correct_variant(variant);
+            has_new_words |= correct_variant(variant, mark);
         }
         if has_new_words {
             join_words(variants);
@@ -34,16 +41,14 @@ pub(super) fn correct(schema: &mut Map<String, Value>) {
     }
 }
 
-fn is_skipped(schema: &Map<String, Value>) -> bool {
-    ["readOnly", "writeOnly"]
-        .iter()
-        .all(|key| schema.get(*key) == Some(&Value::Bool(true)))
+fn is_skipped(schema: &Map<String, Value>, mark: &str) -> bool {
+    schema.get(mark) == Some(&Value::Bool(true))
 }
 
 /// Corrects a variant, if serde skips its field. Returns whether the variant has become a string.
-fn correct_variant(variant: &mut Map<String, Value>) -> bool {
+fn correct_variant(variant: &mut Map<String, Value>, mark: &str) -> bool {
     let members = variant.get("properties").and_then(Value::as_object);
-    if is_skipped(variant) {
+    if is_skipped(variant, mark) {
         // Beside an internal tag, which comes first, are the members of the field. An untagged
         // variant has no tag.
         let first = members.and_then(|members| members.iter().next());
@@ -63,7 +68,9 @@ fn correct_variant(variant: &mut Map<String, Value>) -> bool {
         }
         return false;
     }
-    let is_field = |member: &Value| member.as_object().is_some_and(is_skipped);
+    let is_field = |member: &Value| member.as_object().is_some_and(|it| is_skipped(it, mark));
+    // More members are fields beside an internal tag.
+    let members = members.filter(|members| members.len() <= 2);
     let field = members.and_then(|members| members.iter().find(|(_, member)| is_field(member)));
     let Some((name, only)) = field.map(|(name, _)| (name.clone(), members.map(Map::len))) else {
         return false;

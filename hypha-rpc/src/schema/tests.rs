@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use schemars::JsonSchema;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{FunctionSchema, KIND, Keyed};
 
@@ -1016,6 +1016,120 @@ fn variants_with_skipped_fields_have_the_schema_of_their_values() {
         untagged["anyOf"][2],
         json!({"type": "null", "description": "Text."})
     );
+}
+
+/// serde skips the field of `Sent` when it receives, and that of `Received` when it sends.
+#[test]
+fn variants_with_fields_skipped_in_one_direction() {
+    macro_rules! skipping {
+        ($name:ident, $($attribute:meta)?) => {
+            #[derive(JsonSchema)]
+            $(#[$attribute])?
+            #[allow(dead_code)]
+            enum $name {
+                Sent(#[serde(skip_deserializing)] Point),
+                Received(#[serde(skip_serializing)] Point),
+            }
+        };
+    }
+    skipping!(External,);
+    skipping!(Adjacent, serde(tag = "t", content = "c"));
+    skipping!(Internal, serde(tag = "t"));
+    skipping!(Untagged, serde(untagged));
+    /// Returns the schemas when received and when sent.
+    fn both<T: JsonSchema>() -> [Value; 2] {
+        let schema = FunctionSchema::new("f", "")
+            .argument::<T>("it", "")
+            .returns::<T>();
+        let mut schema = schema.finish();
+        let name = T::schema_name();
+        ["parameters", "returns"].map(|part| schema[part]["$defs"][&*name].take())
+    }
+    let [received, sent] = both::<External>();
+    let word = |word: &str| json!({"type": "string", "enum": [word]});
+    assert_eq!(received["oneOf"][0], word("Sent"));
+    assert!(received["oneOf"][1]["properties"]["Received"].is_object());
+    assert_eq!(sent["oneOf"][0], word("Received"));
+    assert!(sent["oneOf"][1]["properties"]["Sent"].is_object());
+    let members = |schema: &Value| {
+        let members = schema["properties"].as_object().map(Map::len);
+        members.unwrap_or_default()
+    };
+    for [received, sent] in [both::<Adjacent>(), both::<Internal>()] {
+        let received = &received["oneOf"];
+        let sent = &sent["oneOf"];
+        assert_eq!((members(&received[0]), received[0].get("$ref")), (1, None));
+        assert_eq!((members(&sent[1]), sent[1].get("$ref")), (1, None));
+        for whole in [&received[1], &sent[0]] {
+            assert!(
+                members(whole) == 2 || whole.get("$ref").is_some(),
+                "{whole}"
+            );
+        }
+    }
+    let [received, sent] = both::<Untagged>();
+    for (variants, skipped) in [(&received["anyOf"], 0), (&sent["anyOf"], 1)] {
+        assert_eq!(variants[skipped], json!({"type": "null"}));
+        assert_eq!(variants[1 - skipped]["$ref"], "#/$defs/Point");
+    }
+}
+
+#[test]
+fn keywords_of_error_types_are_kept() {
+    use crate::RemoteError;
+
+    #[derive(Debug, thiserror::Error, serde::Serialize, serde::Deserialize, RemoteError)]
+    #[remote_error(crate = crate)]
+    #[error("too fast")]
+    #[schemars(extend("additionalProperties/maximum" = 9), rename = "Other")]
+    struct Rates {
+        name: String,
+        #[serde(flatten)]
+        by_name: BTreeMap<String, i64>,
+    }
+    #[derive(Debug, thiserror::Error, serde::Serialize, serde::Deserialize, RemoteError)]
+    #[remote_error(crate = crate)]
+    #[schemars(extend("x-note" = "a"))]
+    enum Failure {
+        #[error("too fast")]
+        #[schemars(extend("x-note" = "b"))]
+        Fast(Rates),
+    }
+    let error = FunctionSchema::new("f", "").error::<Rates>().finish();
+    let rates = &error["x-hypha-error"]["$defs"]["Rates"];
+    let rate = json!({"type": "integer", "maximum": 9, "x-hypha-dtype": "int64"});
+    assert_eq!(rates["additionalProperties"], rate);
+    assert_eq!(rates["x-hypha-variant"]["name"], "Rates");
+    let error = FunctionSchema::new("f", "").error::<Failure>().finish();
+    let failure = &error["x-hypha-error"]["$defs"]["Failure"];
+    let notes = (&failure["x-note"], &failure["oneOf"][0]["x-note"]);
+    assert_eq!(notes, (&json!("a"), &json!("b")));
+}
+
+#[test]
+fn null_can_differ_from_a_missing_member() {
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Update {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plain: Option<u8>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(extend("x-hypha-absent" = true))]
+        double: Option<Option<u8>>,
+    }
+    let schema = FunctionSchema::new("f", "")
+        .argument::<Update>("it", "")
+        .returns::<Update>();
+    let schema = schema.finish();
+    let byte = json!({"type": "integer", "minimum": 0, "maximum": 255});
+    let kinds = json!([byte, {"type": "null"}]);
+    for part in ["parameters", "returns"] {
+        let update = &schema[part]["$defs"]["Update"];
+        assert_eq!(update.get("required"), None);
+        let members = &update["properties"];
+        assert_eq!(members["plain"], json!({"anyOf": kinds, "default": null}));
+        assert_eq!(members["double"], json!({ "anyOf": kinds }));
+    }
 }
 
 #[test]
