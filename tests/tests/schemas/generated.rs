@@ -35,7 +35,8 @@ macro_rules! generated {
 }
 
 generated! {
-    measure everything variants inner python_measure python_plain javascript_plain nasty_service
+    measure everything variants directions inner
+    python_measure python_plain javascript_plain nasty_service
 }
 
 const BOTH: [Language; 2] = [Language::Python, Language::JavaScript];

@@ -2,6 +2,7 @@
 //! compilers of other languages, and calls of real services.
 
 mod contract;
+mod directions;
 mod everything;
 mod generated;
 mod inner;
