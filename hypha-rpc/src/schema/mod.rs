@@ -294,6 +294,7 @@ pub(crate) fn stream_of<T: JsonSchema, E: ServiceError>(generator: &mut SchemaGe
 
 /// Returns the schema of the data of errors, or `None` if there are no errors.
 fn error<E: ServiceError>(generator: &mut SchemaGenerator) -> Option<Schema> {
+    // The next call cannot return an `Option`.
     E::describe(generator)?;
     Some(described(generator, |generator| {
         E::describe(generator).unwrap_or_default()
