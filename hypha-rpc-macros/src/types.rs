@@ -130,18 +130,51 @@ fn is_to_bytes(reference: &TypeReference) -> bool {
     matches!(bare(&reference.elem), Type::Slice(slice) if is_named(&slice.elem, "u8"))
 }
 
-/// Returns `T` and `E` of `Result<T, E>`.
+/// Returns `T` and `E` of `Result<T, E>`. For the aliases `anyhow::Result<T>` and `io::Result<T>`,
+/// `E` is the type `Error` beside the alias.
 pub(crate) fn result_parts(ty: &Type) -> Option<(Type, Type)> {
+    let arguments = result_arguments(ty)?;
+    match arguments[..] {
+        [ok, error] => Some((ok.clone(), error.clone())),
+        [ok] => Some((ok.clone(), error_beside(ty)?)),
+        _ => None,
+    }
+}
+
+/// Returns `T` of an alias `Result<T>`. The type of the error is part of the alias.
+pub(crate) fn alias_of_result(ty: &Type) -> Option<&Type> {
+    match result_arguments(ty)?[..] {
+        [ok] => Some(ok),
+        _ => None,
+    }
+}
+
+/// Returns the type arguments of a type that is called `Result`.
+fn result_arguments(ty: &Type) -> Option<Vec<&Type>> {
     let segment = last_segment(ty).filter(|segment| segment.ident == "Result")?;
     let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
         return None;
     };
-    match arguments.args.iter().collect::<Vec<_>>()[..] {
-        [GenericArgument::Type(ok), GenericArgument::Type(error)] => {
-            Some((ok.clone(), error.clone()))
-        }
+    let types = arguments.args.iter().map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
         _ => None,
+    });
+    types.collect()
+}
+
+/// Returns the type `Error` in the module of a well-known alias of `Result`.
+fn error_beside(ty: &Type) -> Option<Type> {
+    let Type::Path(path) = bare(ty) else {
+        return None;
+    };
+    let mut path = path.clone();
+    let mut segments = path.path.segments.iter_mut().rev();
+    let (last, module) = (segments.next()?, segments.next()?);
+    if module.ident != "anyhow" && module.ident != "io" {
+        return None;
     }
+    *last = PathSegment::from(Ident::new("Error", last.ident.span()));
+    Some(Type::Path(path))
 }
 
 /// Returns whether the name of the type ends with `Result`. The names of aliases of `Result`

@@ -148,6 +148,10 @@ pub(super) fn output_types(private: &Ident, output: &Output) -> (TokenStream, To
         ),
         OutputKind::Fallible(parts) => (parts.0.to_token_stream(), parts.1.to_token_stream()),
         OutputKind::Unknown => {
+            if let Some(ok) = types::alias_of_result(whole) {
+                let error = quote_spanned!(span=> <#whole as #private::Output<true>>::Error);
+                return (ok.to_token_stream(), error);
+            }
             let fallible = fallible(private, output);
             let output = quote_spanned!(span=> <#whole as #private::Output<#fallible>>);
             (

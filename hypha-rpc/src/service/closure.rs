@@ -137,6 +137,13 @@ macro_rules! method {
             .schema(__schema)
             .needs_context(__needs_context)
     }};
+    ($($other:tt)*) => {
+        ::core::compile_error!(
+            "`method!` takes a name and a closure whose arguments have types, such as \
+             `method!(\"add\", move |a: f64, b: f64| async move { a + b })`; clone captured \
+             variables before the macro"
+        )
+    };
 }
 
 /// Returns the name of an argument without the `r#` of a raw identifier.

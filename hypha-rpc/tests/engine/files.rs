@@ -543,6 +543,11 @@ async fn a_file_is_opened_by_path() {
     let mut text = String::new();
     file.read_to_string(&mut text).await.expect("reads");
     assert_eq!(text, "content");
+    let folder = RemoteFile::open(std::env::temp_dir()).await;
+    assert_eq!(
+        folder.expect_err("a folder").kind(),
+        ErrorKind::IsADirectory
+    );
     let error = RemoteFile::open(&path).await.expect_err("is gone");
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }

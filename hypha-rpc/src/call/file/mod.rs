@@ -141,7 +141,13 @@ impl RemoteFile {
     pub async fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let file = tokio::fs::File::open(path).await?;
-        let size = file.metadata().await?.len();
+        let metadata = file.metadata().await?;
+        if metadata.is_dir() {
+            // Some systems open folders, and fail only when a peer reads.
+            let message = format!("{} is a folder", path.display());
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, message));
+        }
+        let size = metadata.len();
         let file = Self::from_seekable(file).sized(size);
         Ok(match path.file_name() {
             Some(name) => file.named(name.to_string_lossy()),
