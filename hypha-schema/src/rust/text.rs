@@ -50,6 +50,9 @@ pub(super) fn docs(text: &str) -> Vec<String> {
             let mut safe = String::new();
             let mut chars = line.chars().peekable();
             let (mut run, mut last) = (0, ' ');
+            // Whether an odd number of backslashes precedes, which is the case if the text comes
+            // from a generated contract.
+            let mut is_escaped = false;
             while let Some(c) = chars.next() {
                 run = if c == last { run + 1 } else { 1 };
                 last = c;
@@ -59,9 +62,10 @@ pub(super) fn docs(text: &str) -> Vec<String> {
                     && chars
                         .peek()
                         .is_some_and(|next| !next.is_whitespace() && *next != '=');
-                if is_fence || is_tag {
+                if (is_fence || is_tag) && !is_escaped {
                     safe.push('\\');
                 }
+                is_escaped = c == '\\' && !is_escaped;
                 safe.push(c);
             }
             safe
@@ -91,6 +95,9 @@ mod tests {
                 "\\<script> a <= b < c",
             ]
         );
+        // The text of a generated contract stays the same.
+        assert_eq!(docs(&docs(text).join("\n")), docs(text));
+        assert_eq!(docs("\\\\<b> \\\\\\<b>"), ["\\\\\\<b> \\\\\\<b>"]);
     }
 
     #[test]
