@@ -10,7 +10,7 @@ use crate::own_text::own_text;
 use crate::possible::Possible;
 use crate::properties::{Property, properties};
 use crate::room::Room;
-use crate::table::{Places, Table, moved, table_index};
+use crate::table::{Table, moved, table_index};
 use crate::text::comment_lines;
 use crate::types::{Member, MemberKind, Method, Parameter, Type, Types, methods};
 
@@ -75,10 +75,7 @@ impl Model {
         trust: &dyn Fn(&str) -> Trust,
         room: Room,
     ) -> Model {
-        let mut table = Table {
-            room,
-            ..Table::default()
-        };
+        let mut table = Table::new(room);
         let mut raw = raw_members(tree, "", trust, &mut table);
         // The order matters: collect all schemas, then merge equal definitions, then convert to
         // types. A type contains the index of its definition in the merged table.
@@ -200,7 +197,7 @@ fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) ->
         },
         None => None,
     };
-    let mut places = Places::new();
+    let mut places = table.root();
     let parameter = |property: Property<'_>| {
         let mut schema = table.collect(property.schema, parameters, &mut places);
         // The Python client guesses `string` for an argument without a type, so the type is
@@ -212,6 +209,10 @@ fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) ->
     };
     let parameters = collected.map(|properties| properties.into_iter().map(parameter).collect());
     let returns = &function["returns"];
+    let mut collect = |schema: &Json| {
+        let mut places = table.root();
+        table.collect(schema, schema, &mut places)
+    };
     Method {
         path,
         description: own_text(function),
@@ -219,12 +220,10 @@ fn raw_method(path: String, function: &Json, trust: Trust, table: &mut Table) ->
         returns: Type::Any,
         returns_schema: match returns {
             Json::Null => Json::Object(Map::new()),
-            returns => table.collect(returns, returns, &mut Places::new()),
+            returns => collect(returns),
         },
         error: None,
-        error_schema: function
-            .get(SCHEMA_ERROR)
-            .map(|error| table.collect(error, error, &mut Places::new())),
+        error_schema: function.get(SCHEMA_ERROR).map(collect),
     }
 }
 

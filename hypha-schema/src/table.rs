@@ -23,6 +23,8 @@ pub(crate) struct Definition {
     pub(crate) name: String,
     /// Schema. Its references point into the table.
     pub(crate) schema: Json,
+    /// Number of the root schema that contains the definition.
+    root: usize,
 }
 
 /// All definitions of a service. A reference contains an index into this table.
@@ -31,10 +33,15 @@ pub(crate) struct Table {
     pub(crate) definitions: Vec<Definition>,
     /// Bytes of schemas that may still be added.
     pub(crate) room: Room,
+    /// Number of root schemas.
+    roots: usize,
 }
 
 /// Places in one root schema, with the indices of their definitions in the table.
-pub(crate) type Places = HashMap<String, usize>;
+pub(crate) struct Places {
+    root: usize,
+    indices: HashMap<String, usize>,
+}
 
 /// Maximum depth to which two definitions with the same name are compared. Deeper differences do
 /// not occur in practice; a malicious schema with such differences only gets wrong types for its
@@ -42,6 +49,14 @@ pub(crate) type Places = HashMap<String, usize>;
 const ROUNDS: usize = 32;
 
 impl Table {
+    /// Returns an empty table for definitions that fit into `room`.
+    pub(crate) fn new(room: Room) -> Table {
+        Table {
+            room,
+            ..Table::default()
+        }
+    }
+
     /// Returns `schema` with its references into `root` replaced by references into the table.
     /// `places` contains the definitions of `root` that are in the table already.
     ///
@@ -79,7 +94,7 @@ impl Table {
             };
             let place = reference.as_str().and_then(|text| text.strip_prefix('#'));
             let place = place.filter(|place| target(root, place).is_some());
-            let index = place.map(|place| match places.get(place) {
+            let index = place.map(|place| match places.indices.get(place) {
                 Some(index) => *index,
                 None => {
                     let name = unescaped(place.rsplit('/').next().unwrap_or_default());
@@ -87,8 +102,9 @@ impl Table {
                     self.definitions.push(Definition {
                         name: names::pascal(&name),
                         schema: json!({}),
+                        root: places.root,
                     });
-                    places.insert(place.to_owned(), index);
+                    places.indices.insert(place.to_owned(), index);
                     waiting.push_back((index, place.to_owned()));
                     index
                 }
@@ -102,19 +118,85 @@ impl Table {
     }
 
     /// Merges equal definitions, and returns the new index of each old definition.
+    ///
+    /// schemars appends a number to the name of a type if the root contains another type with that
+    /// name, so one type may have different numbers in different roots. Two types of one root
+    /// always differ.
     pub(crate) fn unify(&mut self) -> Vec<usize> {
+        let stems: Vec<&str> = self
+            .definitions
+            .iter()
+            .map(|definition| without_number(&definition.name))
+            .collect();
+        let hashes = self.hashes(&stems);
+        let names: HashSet<(usize, &str)> = self
+            .definitions
+            .iter()
+            .map(|definition| (definition.root, definition.name.as_str()))
+            .collect();
+        let (mut roots, mut ambiguous) = (HashSet::new(), HashSet::new());
+        let mut numbered = HashSet::new();
+        for ((definition, hash), stem) in self.definitions.iter().zip(&hashes).zip(&stems) {
+            if !roots.insert((definition.root, hash)) {
+                ambiguous.insert(*hash);
+            }
+            if names.contains(&(definition.root, stem)) {
+                numbered.insert((*hash, definition.name.as_str()));
+            }
+        }
+        let names = self.definitions.iter().zip(&hashes).zip(&stems);
+        let names = names.map(|((definition, hash), stem)| {
+            let name = definition.name.as_str();
+            match !ambiguous.contains(hash) && numbered.contains(&(*hash, name)) {
+                true => *stem,
+                false => name,
+            }
+        });
+        let hashes = self.hashes(&names.collect::<Vec<_>>());
+        let mut first = HashMap::new();
+        let mut kept = Vec::new();
+        let mut places = Vec::new();
+        for (definition, hash) in std::mem::take(&mut self.definitions)
+            .into_iter()
+            .zip(hashes)
+        {
+            places.push(*first.entry(hash).or_insert_with(|| {
+                kept.push(definition);
+                kept.len() - 1
+            }));
+        }
+        for definition in &mut kept {
+            definition.schema = moved(&definition.schema, &places);
+        }
+        self.definitions = kept;
+        places
+    }
+
+    /// Returns the places of the definitions of a root schema, none of which are in the table.
+    pub(crate) fn root(&mut self) -> Places {
+        self.roots += 1;
+        Places {
+            root: self.roots,
+            indices: HashMap::new(),
+        }
+    }
+
+    /// Returns a hash of each definition with the name in `names`. Two hashes are equal if the
+    /// names, the schemas and the definitions that the schemas refer to are equal.
+    fn hashes(&self, names: &[&str]) -> Vec<u64> {
         let mut references: Vec<Vec<usize>> = Vec::new();
         let own: Vec<u64> = self
             .definitions
             .iter()
-            .map(|definition| {
+            .zip(names)
+            .map(|(definition, name)| {
                 let mut found = Vec::new();
                 let without = map_schema(&definition.schema, &mut |schema| {
                     found.extend(table_index(schema));
                     schema.shift_remove("$ref");
                 });
                 references.push(found);
-                hash(&(&definition.name, without.to_string()))
+                hash(&(name, without.to_string()))
             })
             .collect();
         // Two definitions are equal if their schemas, and the definitions that the schemas refer
@@ -138,23 +220,17 @@ impl Table {
                 break;
             }
         }
-        let mut first = HashMap::new();
-        let mut kept = Vec::new();
-        let mut places = Vec::new();
-        for (definition, hash) in std::mem::take(&mut self.definitions)
-            .into_iter()
-            .zip(hashes)
-        {
-            places.push(*first.entry(hash).or_insert_with(|| {
-                kept.push(definition);
-                kept.len() - 1
-            }));
-        }
-        for definition in &mut kept {
-            definition.schema = moved(&definition.schema, &places);
-        }
-        self.definitions = kept;
-        places
+        hashes
+    }
+}
+
+/// Returns the name of a type without the number that schemars appends, which is at least 2.
+fn without_number(name: &str) -> &str {
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = &name[stem.len()..];
+    match number.starts_with('0') || number == "1" {
+        true => name,
+        false => stem,
     }
 }
 
