@@ -47,6 +47,7 @@
 // `keywords`, `properties`, `names` and `text` sanitize untrusted schemas, names and descriptions.
 // Chains of references are followed with queues and explicit stacks, because with recursion a
 // malicious schema could overflow the call stack.
+mod choices;
 mod description;
 mod fetch;
 mod format;
@@ -71,6 +72,7 @@ mod text;
 mod tree;
 mod types;
 mod typescript;
+mod used;
 
 pub use description::{Description, TooLarge};
 pub use format::{Format, UnknownFormat};

@@ -122,8 +122,9 @@ impl Model {
             let mut parameters = method.parameters.iter().flatten();
             found.is_in(&method.returns) || parameters.any(|parameter| found.is_in(&parameter.ty))
         };
+        let mut used = self.types.used(&self.members, false).into_iter();
         self.methods().into_iter().any(in_method)
-            || (0..self.types.definitions.len()).any(|index| found.is_in(&Type::Named(index)))
+            || used.any(|index| found.is_in(&Type::Named(index)))
     }
 }
 

@@ -93,6 +93,17 @@ pub(crate) fn snake(text: &str) -> String {
     }
 }
 
+/// Returns `text` as a function or variable name of Rust. Keeps a name that Rust accepts without a
+/// warning, such as `f64_`. Names in the code of macros start with two `_`.
+pub(crate) fn rust_snake(text: &str) -> String {
+    let inner = text.trim_matches('_');
+    let is_snake = !inner.is_empty() && !inner.contains("__") && !text.starts_with("__");
+    if is_snake && text.len() <= LONGEST && is_identifier(text) && *text == text.to_lowercase() {
+        return text.to_owned();
+    }
+    snake(text)
+}
+
 /// Returns whether `text` is an identifier of ASCII letters, digits and `_`. Every language accepts
 /// such an identifier, unless the identifier is a keyword of that language.
 pub(crate) fn is_identifier(text: &str) -> bool {
@@ -138,6 +149,17 @@ mod tests {
             ("日本", "x"),
         ] {
             assert_eq!(snake(text), wanted, "{text}");
+        }
+        for (text, wanted) in [
+            ("f64_", "f64_"),
+            ("__init__", "_init"),
+            ("init__", "init__"),
+            ("a1b", "a1b"),
+            ("a__b", "a_b"),
+            ("fooBar", "foo_bar"),
+            ("_", "x"),
+        ] {
+            assert_eq!(rust_snake(text), wanted, "{text}");
         }
         let mut names = Names::new(&["class"]);
         let given = ["class", "x", "x", "x2"].map(|name| names.fresh(name));

@@ -72,3 +72,11 @@ pub(crate) fn values(map: &Map<String, Json>) -> Option<&Json> {
         _ => None,
     }
 }
+
+/// Returns whether the schema lists members in `properties`.
+pub(crate) fn has_members(map: &Map<String, Json>) -> bool {
+    let some = |properties: &Map<String, Json>| !properties.is_empty();
+    map.get("properties")
+        .and_then(Json::as_object)
+        .is_some_and(some)
+}

@@ -146,7 +146,11 @@ pub(crate) fn write(model: &Model) -> String {
     if model.uses(|ty| matches!(ty, Type::Timestamp)) {
         writer.timestamp_class();
     }
+    let used = model.types.used(&model.members, true);
     for (index, name) in writer.names.clone().into_iter().enumerate() {
+        if !used.contains(&index) {
+            continue;
+        }
         // Skip a definition with a single string, which is written as a literal where it is used.
         if model.types.only_word(&Type::Named(index)).is_some() {
             continue;
@@ -264,7 +268,26 @@ impl Writer<'_> {
     fn definition(&mut self, definition: &Definition, name: &str) {
         self.text.push('\n');
         let alias = match &definition.body {
-            Body::Struct(body) => return self.dictionary(body, &definition.description, name),
+            Body::Struct(body) if body.flattened.is_empty() => {
+                return self.dictionary(body, &definition.description, name);
+            }
+            // A `TypedDict` has no alternatives.
+            Body::Struct(body) => match self.model.types.expanded(body) {
+                Some(alternatives) => {
+                    let mut names = Vec::new();
+                    for (suffix, body) in alternatives {
+                        let name = self.taken.fresh(&format!("{name}{suffix}"));
+                        self.dictionary(&body, "", &name);
+                        self.text.push('\n');
+                        names.push(name);
+                    }
+                    format!("{}[{}]", self.known("Union"), names.join(", "))
+                }
+                None => {
+                    let (dict, any) = (self.known("dict"), self.known("Any"));
+                    format!("{dict}[{}, {any}]", self.known("str"))
+                }
+            },
             Body::Words(words) => {
                 let words: Vec<_> = words.iter().map(|word| literal(&word.text)).collect();
                 format!("{}[{}]", self.known("Literal"), words.join(", "))

@@ -16,7 +16,7 @@ use crate::keywords::{plain, plain_kind};
 use crate::limits::{VALUES, limits, limits_at};
 use crate::names::pascal;
 use crate::own_text::own_text;
-use crate::properties::{Property, properties, values};
+use crate::properties::{Property, has_members, properties, values};
 use crate::room::Room;
 use crate::table::{self, Table, table_index};
 use crate::types::{
@@ -62,7 +62,7 @@ impl Types {
 
     fn define(&mut self, index: usize, schema: &Json) {
         let name = self.definitions[index].name.clone();
-        let body = match self.body(schema, &name) {
+        let body = match self.body(schema, &name, true) {
             Some(body) => body,
             None => Body::Alias(self.read(schema, &name)),
         };
@@ -89,10 +89,13 @@ impl Types {
             return Type::Any;
         };
         if let Some(index) = table_index(map) {
-            return match base(&self.schemas, map) {
+            return match base(&self.schemas, map).map(drop) {
                 Some(_) => self.read_definition(schema, hint),
                 // The schema has members beside the reference, but the reference does not lead to
                 // an object. The members and the reference contradict each other.
+                None if self.choices_beside_members(map).is_some() => {
+                    self.read_definition(schema, hint)
+                }
                 None if has_members(map) => Type::Any,
                 None if index < self.schemas.len() => Type::Named(index),
                 None => Type::Any,
@@ -106,6 +109,9 @@ impl Types {
                 true => Type::Optional(Box::new(Type::Text)),
                 false => Type::Text,
             };
+        }
+        if self.choices_beside_members(map).is_some() {
+            return self.read_definition(schema, hint);
         }
         if let Some(Json::Array(schemas)) = map.get("allOf") {
             return match &schemas[..] {
@@ -209,11 +215,15 @@ impl Types {
     }
 
     /// Returns the type of a member or an argument, which is an `Optional` if the default is null.
-    pub(crate) fn read_place(&mut self, schema: &Json, hint: &str) -> Type {
+    /// Also returns whether the schema permits null.
+    pub(crate) fn read_place(&mut self, schema: &Json, hint: &str) -> (Type, bool) {
+        let is_null = schema.get("default") == Some(&Json::Null);
         match self.read(schema, hint) {
-            ty @ (Type::Any | Type::Null | Type::Optional(_)) => ty,
-            ty if schema.get("default") == Some(&Json::Null) => Type::Optional(Box::new(ty)),
-            ty => ty,
+            ty @ (Type::Any | Type::Null | Type::Optional(_)) => (ty, true),
+            // The default of a reference may be null because the referenced type permits null.
+            ty @ Type::Named(index) if self.accepts_null(index) => (ty, true),
+            ty if is_null => (Type::Optional(Box::new(ty)), false),
+            ty => (ty, false),
         }
     }
 
@@ -296,7 +306,7 @@ impl Types {
             body: Body::Alias(Type::Any),
             error: ErrorFacts::of(schema).filter(|facts| is_error_name(&facts.name)),
         });
-        match self.body(schema, hint) {
+        match self.body(schema, hint, false) {
             None | Some(Body::Alias(Type::Any)) => {
                 // Remove this definition and all later definitions, which only this definition
                 // uses.
@@ -335,8 +345,9 @@ impl Types {
     }
 
     /// Returns the content of a definition, or `None` if the schema needs no name. A nullable type
-    /// needs no name, because it is an `Optional`.
-    fn body(&mut self, schema: &Json, hint: &str) -> Option<Body> {
+    /// needs no name, because it is an `Optional`, unless the schema `is_definition` with several
+    /// alternatives beside null.
+    fn body(&mut self, schema: &Json, hint: &str, is_definition: bool) -> Option<Body> {
         let map = schema.as_object()?;
         let merged = self.merged(map);
         let base = merged.as_ref().and_then(|_| table_index(map));
@@ -344,18 +355,29 @@ impl Types {
         if map.get(SCHEMA_KIND).and_then(Json::as_str) == Some("object") {
             return self.interface(map, hint);
         }
-        if table_index(map).is_some()
-            || map.contains_key(SCHEMA_KIND)
-            || map.contains_key("allOf")
-            || decimal(map).is_some()
-        {
+        if let Some(choices) = self.choices_beside_members(map) {
+            let mut body = self.members(map, hint, base);
+            for choice in &choices {
+                match self.flattened(choice, hint) {
+                    // Keep the members that are not understood.
+                    Type::Any => return Some(Body::Alias(Type::Any)),
+                    ty => body.flattened.push(ty),
+                }
+            }
+            return Some(Body::Struct(body));
+        }
+        if table_index(map).is_some() || map.contains_key(SCHEMA_KIND) || decimal(map).is_some() {
+            return None;
+        }
+        if map.contains_key("allOf") {
             return None;
         }
         if let Some((others, nullable)) = alternatives(map, &mut self.copies) {
-            if nullable || others.len() < 2 && !is_only_variant(map, &others) {
+            let is_null_variant = nullable && others.len() > 1 && is_definition;
+            if nullable && !is_null_variant || others.len() < 2 && !is_only_variant(map, &others) {
                 return None;
             }
-            if let Some(mut words) = words(&others) {
+            if let Some(mut words) = words(&others).filter(|_| !nullable) {
                 unambiguous(words.iter_mut().map(|word| &mut word.error).collect());
                 return Some(Body::Words(words));
             }
@@ -369,8 +391,16 @@ impl Types {
                 variants.push(Variant {
                     limits: limits(other, &ty),
                     ty,
-                    description: text(other),
+                    description: own_text(other),
                     error: ErrorFacts::of(other),
+                });
+            }
+            if is_null_variant {
+                variants.push(Variant {
+                    ty: Type::Null,
+                    limits: Limits::default(),
+                    description: String::new(),
+                    error: None,
                 });
             }
             // Drop the error of an alternative with several strings. Each string becomes a variant,
@@ -388,6 +418,7 @@ impl Types {
             );
             return Some(Body::Choice(Choice {
                 exactly_one: map.contains_key("oneOf"),
+                is_flattened: false,
                 variants,
             }));
         }
@@ -401,6 +432,11 @@ impl Types {
         if plain_kind(map) != Some("object") || !has_fields(map) {
             return None;
         }
+        Some(Body::Struct(self.members(map, hint, base)))
+    }
+
+    /// Returns the members that the schema of an object lists.
+    fn members(&mut self, map: &Map<String, Json>, hint: &str, base: Option<usize>) -> Struct {
         let mut body = Struct {
             base,
             ..Struct::default()
@@ -411,18 +447,20 @@ impl Types {
             required,
         } in properties(map)
         {
-            let ty = self.read_place(schema, &format!("{hint}{}", pascal(name)));
+            let (ty, nullable) = self.read_place(schema, &format!("{hint}{}", pascal(name)));
             body.fields.push(Field {
                 name: name.to_owned(),
                 description: own_text(schema),
                 limits: limits(schema, &ty),
                 ty,
                 optional: !required,
+                nullable,
                 default: schema.get("default").cloned(),
             });
         }
         let patterns = map.get("patternProperties").and_then(Json::as_object);
-        let others = match (map.get("additionalProperties"), patterns) {
+        let others = map.get("additionalProperties");
+        let others = match (others.or(map.get("unevaluatedProperties")), patterns) {
             // A flattened map whose keys are integers.
             (None | Some(Json::Bool(false)), Some(patterns)) => {
                 match (patterns.values().next(), patterns.len()) {
@@ -441,7 +479,7 @@ impl Types {
             body.limits_of_others = limits_at(VALUES, values, &ty);
             Type::Map(keys, Box::new(ty))
         });
-        Some(Body::Struct(body))
+        body
     }
 }
 
@@ -469,7 +507,7 @@ impl Method {
     pub(crate) fn read_types(&mut self, hint: &str, types: &mut Types) {
         for parameter in self.parameters.iter_mut().flatten() {
             let hint = format!("{hint}{}", pascal(&parameter.name));
-            parameter.ty = types.read_place(&parameter.schema, &hint);
+            parameter.ty = types.read_place(&parameter.schema, &hint).0;
             parameter.limits = limits(&parameter.schema, &parameter.ty);
         }
         self.returns = types.read(&self.returns_schema, &format!("{hint}Result"));
@@ -589,10 +627,16 @@ fn with_members(schema: &Json, around: &Map<String, Json>, copies: &mut Room) ->
     let required = [around, own].map(|map| map.get("required").and_then(Json::as_array));
     let required: Json = required.into_iter().flatten().flatten().cloned().collect();
     joined.insert("required".to_owned(), required);
-    if let Some(others) = around.get("additionalProperties") {
+    let others = around.get("additionalProperties");
+    if let Some(others) = others.or(around.get("unevaluatedProperties")) {
         joined
             .entry("additionalProperties")
             .or_insert(others.clone());
+    }
+    if let Some(patterns) = around.get("patternProperties") {
+        joined
+            .entry("patternProperties")
+            .or_insert(patterns.clone());
     }
     let joined = joined.into();
     copies.take_json(&joined).then_some(joined)
@@ -652,11 +696,11 @@ fn has_length(map: &Map<String, Json>, length: usize) -> bool {
         && (map.get("maxItems") == Some(&length) || map.get("items") == Some(&json!(false)))
 }
 
-/// Returns the length of a list, if exactly one length is permitted and it is from 1 to 32. serde
+/// Returns the length of a list, if exactly one length is permitted and it is at most 32. serde
 /// supports Rust arrays of these lengths.
 fn fixed_length(map: &Map<String, Json>) -> Option<usize> {
-    let length = map.get("minItems")?.as_u64()?;
-    let is_only = map.get("maxItems")?.as_u64()? == length && (1..=32).contains(&length);
+    let length = map.get("minItems").map_or(Some(0), Json::as_u64)?;
+    let is_only = map.get("maxItems")?.as_u64()? == length && (0..=32).contains(&length);
     usize::try_from(length).ok().filter(|_| is_only)
 }
 
@@ -748,14 +792,6 @@ fn insert(members: &mut Vec<Member>, path: &str, method: Method) {
         name: rest.to_owned(),
         kind: MemberKind::Method(Box::new(method)),
     });
-}
-
-/// Returns whether the schema lists members in `properties`.
-fn has_members(map: &Map<String, Json>) -> bool {
-    let some = |properties: &Map<String, Json>| !properties.is_empty();
-    map.get("properties")
-        .and_then(Json::as_object)
-        .is_some_and(some)
 }
 
 /// Returns whether an object has known fields, and is not a map with arbitrary keys.

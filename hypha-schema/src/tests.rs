@@ -11,6 +11,8 @@ use hypha_rpc::schema::FunctionSchema;
 use hypha_rpc::service::{IncomingCall, Method, Service};
 use hypha_rpc::{Function, NdArray, OrderedMap, RemoteStream, Set, Timestamp};
 
+mod shapes;
+
 fn method(name: &str, schema: Json) -> Method {
     Method::new(name, async |call: IncomingCall| call.reply(&())).schema(schema)
 }
@@ -614,7 +616,7 @@ fn tuples_and_words_without_rust_names() {
     let rust = schema(object.clone()).rust();
     for part in [
         "pub self2: String",
-        "pub self3: String",
+        "pub self_: String",
         "pub r#type: Value",
     ] {
         contains(&rust, part);
@@ -1038,12 +1040,21 @@ fn members_beside_a_choice_belong_to_each_variant() {
     }));
     // The reference has no target, but the other members are known.
     let rust = described.rust();
-    contains(&rust, "#[serde(tag = \"kind\")]\npub enum FIt {");
-    contains(&rust, "    None {\n        id: i64,\n    },");
-    contains(&rust, "    Point {\n        id: i64,\n    },");
+    contains(
+        &rust,
+        "    pub id: i64,\n    #[serde(flatten)]\n    pub variant: FItVariant,\n}",
+    );
+    let variants = "#[serde(tag = \"kind\")]\npub enum FItVariant {";
+    contains(&rust, variants);
+    contains(&rust, "    None,\n");
     contains(
         &described.typescript(),
-        "{\n  id: number;\n  kind: \"none\";",
+        "export type FIt = {\n  id: number;\n} & FItVariant;",
+    );
+    contains(&described.python(), "FIt: TypeAlias = Union[FIt1, FIt2]");
+    contains(
+        &described.python(),
+        "class FIt1(TypedDict):\n    id: int\n    kind: Literal[\"none\"]",
     );
     // The alternatives only specify which members are required.
     let one_of_two = schema(json!({

@@ -320,6 +320,9 @@ pub(crate) struct Struct {
     /// Definition whose fields this struct also has. In `fields`, they follow the struct's own
     /// fields.
     pub(crate) base: Option<usize>,
+    /// Types whose members this struct also has, each with alternatives: enums, or an `Optional`
+    /// if a value may have none of their members.
+    pub(crate) flattened: Vec<Type>,
     /// Whether members other than these are rejected.
     pub(crate) closed: bool,
     /// Map of the members other than these, if their type is known.
@@ -334,6 +337,9 @@ pub(crate) struct Field {
     pub(crate) description: String,
     pub(crate) ty: Type,
     pub(crate) optional: bool,
+    /// Whether the schema permits null. If not, only the default is null, or `ty` does not include
+    /// null.
+    pub(crate) nullable: bool,
     pub(crate) default: Option<Json>,
     /// Keywords of the schema that restrict the values.
     pub(crate) limits: Limits,
@@ -351,6 +357,8 @@ pub(crate) struct Word {
 pub(crate) struct Choice {
     /// Whether a value must match exactly one type (`oneOf`).
     pub(crate) exactly_one: bool,
+    /// Whether the members of the variants are beside those of a struct.
+    pub(crate) is_flattened: bool,
     pub(crate) variants: Vec<Variant>,
 }
 
@@ -566,20 +574,15 @@ impl Types {
         match &self.definitions[index].body {
             Body::Struct(body) => {
                 let fields = body.fields.iter().map(|field| &field.ty);
-                fields.chain(&body.others).collect()
+                fields.chain(&body.others).chain(&body.flattened).collect()
             }
             Body::Words(_) => Vec::new(),
             Body::Choice(choice) => choice.variants.iter().map(|variant| &variant.ty).collect(),
             Body::Alias(ty) => vec![ty],
             Body::Interface(members) => {
                 // The parts of an object are `Type::Object`, and the types in its methods.
-                let mut parts = vec![&Type::Object];
-                for method in methods(members) {
-                    let parameters = method.parameters.iter().flatten();
-                    parts.extend(parameters.map(|parameter| &parameter.ty));
-                    parts.push(&method.returns);
-                    parts.extend(&method.error);
-                }
+                let mut parts = members_types(members);
+                parts.push(&Type::Object);
                 parts
             }
         }
@@ -657,6 +660,24 @@ impl Type {
             Type::Bool | Type::Integer(_) | Type::Text | Type::Character
         )
     }
+}
+
+/// Returns the types of members, including those of groups.
+pub(crate) fn members_types(members: &[Member]) -> Vec<&Type> {
+    let mut types = Vec::new();
+    for member in members {
+        match &member.kind {
+            MemberKind::Method(method) => {
+                let parameters = method.parameters.iter().flatten();
+                types.extend(parameters.map(|parameter| &parameter.ty));
+                types.push(&method.returns);
+                types.extend(&method.error);
+            }
+            MemberKind::Group(members) => types.extend(members_types(members)),
+            MemberKind::Value(ty) => types.push(ty),
+        }
+    }
+    types
 }
 
 /// Returns the type parameters of this type, such as the items of a list.

@@ -157,7 +157,11 @@ pub(crate) fn write(model: &Model) -> String {
         writer.text.push_str(REMOTE_FILE);
         writer.text.push('\n');
     }
+    let used = model.types.used(&model.members, false);
     for (index, name) in writer.names.clone().into_iter().enumerate() {
+        if !used.contains(&index) {
+            continue;
+        }
         // Skip a definition with a single string, which is written as a literal where it is used.
         if model.types.only_word(&Type::Named(index)).is_some() {
             continue;
@@ -224,7 +228,11 @@ impl Writer<'_> {
         self.comment(0, &definition.description, &[]);
         let alias = match &definition.body {
             Body::Struct(body) => {
-                self.line(0, &format!("export interface {name} {{"));
+                let head = match body.flattened.is_empty() {
+                    true => format!("export interface {name} {{"),
+                    false => format!("export type {name} = {{"),
+                };
+                self.line(0, &head);
                 for field in &body.fields {
                     self.field(field);
                 }
@@ -242,15 +250,23 @@ impl Writer<'_> {
                     Some(_) => self.line(1, "[key: string]: any;"),
                     None => {}
                 }
-                return self.line(0, "}");
+                if body.flattened.is_empty() {
+                    return self.line(0, "}");
+                }
+                let flattened = body.flattened.iter().map(|ty| match ty {
+                    Type::Optional(inner) => {
+                        format!("({} | {{}})", self.ty(inner, Position::Result))
+                    }
+                    ty => self.ty(ty, Position::Result),
+                });
+                let flattened: Vec<String> = flattened.collect();
+                return self.line(0, &format!("}} & {};", flattened.join(" & ")));
             }
             Body::Words(words) => join(words.iter().map(|word| literal(&word.text))),
-            Body::Choice(choice) => join(
-                choice
-                    .variants
-                    .iter()
-                    .map(|variant| self.ty(&variant.ty, Position::Result)),
-            ),
+            Body::Choice(choice) => join(choice.variants.iter().map(|variant| match variant.ty {
+                Type::Null => "null".to_owned(),
+                ref ty => self.ty(ty, Position::Result),
+            })),
             Body::Alias(ty) => self.ty(ty, Position::Result),
             Body::Interface(members) => {
                 self.line(0, &format!("export interface {name} {{"));

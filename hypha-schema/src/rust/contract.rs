@@ -8,7 +8,7 @@ use super::attributes::extend;
 use super::text::{NEVER_RAW, ident, literal};
 use super::writer::Writer;
 use crate::limits::limits;
-use crate::names::{Names, snake};
+use crate::names::{Names, rust_snake};
 use crate::text::comment_lines;
 use crate::types::{Member, Method, Parameter, Type, methods};
 use hypha_wire::keys::RESERVED;
@@ -54,7 +54,7 @@ impl Writer<'_> {
         self.line(0, &format!("pub trait {service} {{"));
         let methods = methods(members);
         let paths: Vec<&str> = methods.iter().map(|method| &*method.path).collect();
-        let names = Names::new(&NEVER_RAW).each(&paths, snake);
+        let names = Names::new(&NEVER_RAW).each(&paths, rust_snake);
         let mut first = true;
         for (method, name) in methods.into_iter().zip(names) {
             if !std::mem::take(&mut first) {
@@ -125,7 +125,7 @@ impl Writer<'_> {
             .iter()
             .map(|parameter| &*parameter.name)
             .collect();
-        let names = Names::new(&NEVER_RAW).each(&given, snake);
+        let names = Names::new(&NEVER_RAW).each(&given, rust_snake);
         for (parameter, name) in parameters.iter().zip(names) {
             self.docs(2, &parameter.description);
             // An argument may have another name than in the service, because a proxy sends

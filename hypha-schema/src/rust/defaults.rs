@@ -2,9 +2,10 @@
 
 use serde_json::Value as Json;
 
+use super::definitions::{is_three_state, only_part};
 use super::errors::scope;
-use super::member_names::{field_names, variants};
-use super::tags::{Representation, Tagging};
+use super::member_names::{field_names, flattened_names, variants};
+use super::tags::{Representation, Tagging, result_types};
 use super::text::{ident, literal};
 use super::writer::{Writer, literals};
 use crate::keywords::is_plain;
@@ -163,6 +164,7 @@ impl Writer<'_> {
     fn named_default(&self, index: usize, json: &Json) -> Option<String> {
         let name = &self.names[index];
         match &self.model.types.definitions[index].body {
+            Body::Alias(Type::Null) => json.is_null().then(|| name.clone()),
             Body::Alias(ty) => Some(format!("{name}({})", self.default(ty, json, Some(index))?)),
             Body::Struct(body) => self.struct_default(name, body, index, json),
             Body::Words(words) => {
@@ -178,6 +180,15 @@ impl Writer<'_> {
             }
             Body::Interface(_) => None,
             Body::Choice(choice) => {
+                if let Some(types) = result_types(&self.model.types, index) {
+                    let fits = |(name, ty): (&str, &Type)| {
+                        Some(format!(
+                            "{name}({})",
+                            self.default(ty, json.get(name)?, None)?
+                        ))
+                    };
+                    return ["Ok", "Err"].into_iter().zip(types).find_map(fits);
+                }
                 let representation = Representation::of(&self.model.types, choice);
                 match &representation.tagging {
                     Tagging::Untagged => {}
@@ -188,14 +199,18 @@ impl Writer<'_> {
                         return self.tagged_default(name, &representation, choice, index, json);
                     }
                 }
-                let mut taken = variants();
-                let variants = choice.variants.iter();
-                let variants: Vec<(String, &Type)> = variants
-                    .map(|variant| (taken.fresh(&self.variant_name(&variant.ty)), &variant.ty))
-                    .collect();
-                variants.into_iter().find_map(|(variant, ty)| {
-                    let value = self.default(ty, json, Some(index))?;
-                    Some(format!("{name}::{variant}({value})"))
+                let variants = self.untagged_variants(choice, index).into_iter();
+                variants.into_iter().find_map(|(variant, content)| {
+                    let variant = format!("{name}::{variant}");
+                    let types = &self.model.types;
+                    if let Some(body) = representation.untagged(types, &content.ty) {
+                        return self.struct_default(&variant, body, index, json);
+                    }
+                    let value = self.default(&content.ty, json, Some(index))?;
+                    Some(match content.ty {
+                        Type::Null => variant,
+                        _ => format!("{variant}({value})"),
+                    })
                 })
             }
         }
@@ -245,8 +260,12 @@ impl Writer<'_> {
                     let variant = format!("{name}::{}", taken.fresh(&pascal(&field.name)));
                     if let Some(content) = json.get(&field.name) {
                         let ty = &field.ty;
-                        let value =
-                            self.content_default(&variant, representation, ty, index, content);
+                        let value = match representation.is_unit(choice, ty) {
+                            true => Some(variant),
+                            false => {
+                                self.content_default(&variant, representation, ty, index, content)
+                            }
+                        };
                         found = found.or(value);
                     }
                 }
@@ -305,9 +324,15 @@ impl Writer<'_> {
                 Some(base) => self
                     .default(&Type::Named(base), &content, Some(index))
                     .map(|value| format!("{name}::{variant}({value})")),
-                None if body.fields.is_empty() && body.others.is_none() => {
+                None if body.fields.is_empty()
+                    && body.others.is_none()
+                    && body.flattened.is_empty() =>
+                {
                     Some(format!("{name}::{variant}"))
                 }
+                None if only_part(&body).is_some() => only_part(&body)
+                    .and_then(|only| self.default(only, &content, Some(index)))
+                    .map(|value| format!("{name}::{variant}({value})")),
                 None => self.struct_default(&format!("{name}::{variant}"), &body, index, &content),
             };
             found = found.or(value);
@@ -323,23 +348,24 @@ impl Writer<'_> {
         json: &Json,
     ) -> Option<String> {
         let given = json.as_object()?;
-        if body.others.is_some()
-            || given
-                .keys()
-                .any(|key| body.fields.iter().all(|f| f.name != *key))
-        {
-            return None;
-        }
+        let rest = given.iter();
+        let rest = rest.filter(|(key, _)| body.fields.iter().all(|field| field.name != **key));
+        let rest: serde_json::Map<String, Json> = rest
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         let is_error = self.model.types.is_error(&Type::Named(index));
-        let names = field_names(body, &mut scope(is_error));
+        let mut taken = scope(is_error);
+        let names = field_names(body, &mut taken);
+        let (flattened, others) = flattened_names(body, &mut taken);
         let mut fields = Vec::new();
         for (field, name) in body.fields.iter().zip(names) {
             let ident = ident(&name);
             let own = field.default.as_ref();
             let own = own.and_then(|json| self.default(&field.ty, json, Some(index)));
             // Same rule as in `with_default`.
-            let is_wrapped =
-                field.optional && own.is_none() && !matches!(field.ty, Type::Optional(_));
+            let is_wrapped = field.optional
+                && own.is_none()
+                && (!matches!(field.ty, Type::Optional(_)) || is_three_state(field));
             let value = match given.get(&field.name) {
                 Some(json) if is_wrapped => {
                     format!("Some({})", self.default(&field.ty, json, Some(index))?)
@@ -349,6 +375,20 @@ impl Writer<'_> {
                 None => return None,
             };
             fields.push(format!("{ident}: {value}"));
+        }
+        match (&body.flattened[..], &body.others) {
+            ([], None) if rest.is_empty() => {}
+            ([], Some(ty)) => {
+                fields.push(format!(
+                    "{others}: {}",
+                    self.default(ty, &rest.into(), None)?
+                ));
+            }
+            ([ty], None) => {
+                let value = self.default(ty, &rest.into(), Some(index))?;
+                fields.push(format!("{}: {value}", flattened[0]));
+            }
+            _ => return None,
         }
         Some(format!("{name} {{ {} }}", fields.join(", ")))
     }

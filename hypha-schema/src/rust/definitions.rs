@@ -6,7 +6,7 @@
 
 use super::attributes::extend;
 use super::errors::{Content, scope};
-use super::member_names::{field_names, variants};
+use super::member_names::{field_names, flattened_names, variants};
 use super::tags::{Representation, Tagging};
 use super::text::{ident, literal};
 use super::writer::Writer;
@@ -16,6 +16,7 @@ use crate::types::{Body, Choice, Field, Limits, Struct, Type, Variant, Word};
 
 /// An enum that is being written.
 struct Enum<'a> {
+    choice: &'a Choice,
     representation: &'a Representation,
     /// Index of the definition.
     index: usize,
@@ -50,7 +51,8 @@ impl Writer<'_> {
         match &definition.body {
             Body::Interface(_) => {}
             Body::Struct(body) => {
-                if body.closed {
+                // serde does not support the attribute beside flattened types.
+                if body.closed && body.flattened.is_empty() {
                     self.line(0, "#[serde(deny_unknown_fields)]");
                 }
                 // schemars ignores this attribute on a flattened field.
@@ -73,6 +75,7 @@ impl Writer<'_> {
                 self.line(0, "}");
             }
             Body::Choice(choice) => self.choice(choice, index, &name, before),
+            Body::Alias(Type::Null) => self.line(0, &format!("pub struct {name};")),
             Body::Alias(ty) => {
                 let limits = match self.model.types.schemas.get(index) {
                     Some(schema) => limits(schema, ty),
@@ -92,9 +95,14 @@ impl Writer<'_> {
         for (field, name) in body.fields.iter().zip(field_names(body, &mut taken)) {
             self.field(field, &name, within, depth, vis, before);
         }
+        let (variants, name) = flattened_names(body, &mut taken);
+        for (ty, name) in body.flattened.iter().zip(variants) {
+            let ty = self.ty(ty, Some(within));
+            self.line(depth, "#[serde(flatten)]");
+            self.line(depth, &format!("{vis}{name}: {ty},"));
+        }
         if let Some(others) = &body.others {
             let others = self.ty(others, None);
-            let name = taken.fresh("others");
             self.line(depth, "/// Everything else.");
             self.line(depth, "#[serde(flatten)]");
             self.line(depth, &format!("{vis}{name}: {others},"));
@@ -115,12 +123,23 @@ impl Writer<'_> {
         if name != field.name {
             keys.push(format!("rename = {}", literal(&field.name)));
         }
-        let (ty, default) =
+        let (mut ty, default) =
             self.with_default(&field.ty, field.optional, &field.default, Some(within));
         match default.as_deref() {
             None => {}
+            // The schema distinguishes null from a missing field.
+            Some("None") if is_three_state(field) => {
+                if let Type::Optional(_) = field.ty {
+                    ty = format!("Option<{ty}>");
+                }
+                let function = self.present_function().to_owned();
+                keys.push(format!(
+                    "default, skip_serializing_if = \"Option::is_none\", deserialize_with = {}",
+                    literal(&function)
+                ));
+            }
             // Omit the field instead of sending null, because the service may reject null.
-            Some("None") if !matches!(field.ty, Type::Optional(_)) => {
+            Some("None") if !field.nullable => {
                 keys.push("default, skip_serializing_if = \"Option::is_none\"".to_owned());
             }
             // serde treats a missing `Option` like null.
@@ -185,6 +204,7 @@ impl Writer<'_> {
         }
         self.line(0, &format!("pub enum {name} {{"));
         let mut written = Enum {
+            choice,
             representation: &representation,
             index,
             before,
@@ -204,24 +224,46 @@ impl Writer<'_> {
                     let content = content.map(|field| (&field.ty, &field.limits));
                     self.tagged(&mut written, variant, &word, content);
                 }
-                Tagging::Untagged => {
-                    self.docs(1, &variant.description);
-                    let ty = self.content(&variant.ty, &variant.limits, index);
-                    let content = Content::Value(&variant.ty);
-                    let error = &variant.error;
-                    let variant = written.taken.fresh(&self.variant_name(&variant.ty));
-                    self.variant_error(error, index, &variant, content);
-                    self.line(1, &format!("{variant}({ty}),"));
-                }
+                Tagging::Untagged => {}
+            }
+        }
+        if representation.tagging == Tagging::Untagged {
+            for (name, variant) in self.untagged_variants(choice, index) {
+                self.untagged(&written, &name, &variant);
             }
         }
         self.line(0, "}");
     }
 
+    /// Writes a variant of an untagged enum.
+    fn untagged(&mut self, written: &Enum<'_>, name: &str, variant: &Variant) {
+        let index = written.index;
+        self.docs(1, &variant.description);
+        let body = written
+            .representation
+            .untagged(&self.model.types, &variant.ty);
+        if let Some(body) = body.cloned() {
+            self.variant_error(&variant.error, index, name, Content::Fields(&body));
+            self.line(1, &format!("{name} {{"));
+            self.fields(&body, index, 2, "", written.before);
+            return self.line(1, "},");
+        }
+        let content = match &variant.ty {
+            Type::Null => String::new(),
+            ty => format!("({})", self.content(ty, &variant.limits, index)),
+        };
+        self.variant_error(&variant.error, index, name, Content::Value(&variant.ty));
+        self.line(1, &format!("{name}{content},"));
+    }
+
     /// Returns whether `body` has no fields besides those of the definition `base`.
     pub(super) fn is_all_of(&self, body: &Struct, base: usize) -> bool {
         match &self.model.types.definitions[base].body {
-            Body::Struct(base) => body.fields.len() == base.fields.len(),
+            Body::Struct(base) => {
+                body.fields.len() == base.fields.len()
+                    && body.flattened.len() == base.flattened.len()
+                    && body.others == base.others
+            }
             _ => false,
         }
     }
@@ -271,8 +313,18 @@ impl Writer<'_> {
             self.variant_error(error, index, &variant, Content::Value(&base));
             let ty = self.ty(&base, Some(index));
             self.line(1, &format!("{variant}({ty}),"));
+        } else if let Some(only) = only_part(&body) {
+            self.variant_error(error, index, &variant, Content::Value(only));
+            if let Some(attribute) = extend(&body.limits_of_others) {
+                self.line(1, &attribute);
+            }
+            let ty = self.ty(only, Some(index));
+            self.line(1, &format!("{variant}({ty}),"));
         } else {
             self.variant_error(error, index, &variant, Content::Fields(&body));
+            if let Some(attribute) = extend(&body.limits_of_others) {
+                self.line(1, &attribute);
+            }
             self.struct_variant(&variant, &body, index, written.before);
         }
     }
@@ -290,6 +342,7 @@ impl Writer<'_> {
         self.docs(1, &variant.description);
         let name = written.taken.fresh(&pascal(word));
         self.rename(&name, word);
+        let content = content.filter(|(ty, _)| !written.representation.is_unit(written.choice, ty));
         let Some((ty, limits)) = content else {
             self.variant_error(&variant.error, index, &name, Content::None);
             return self.line(1, &format!("{name},"));
@@ -323,11 +376,25 @@ impl Writer<'_> {
     }
 
     fn struct_variant(&mut self, name: &str, body: &Struct, index: usize, before: usize) {
-        if body.fields.is_empty() && body.others.is_none() {
+        if body.fields.is_empty() && body.others.is_none() && body.flattened.is_empty() {
             return self.line(1, &format!("{name},"));
         }
         self.line(1, &format!("{name} {{"));
         self.fields(body, index, 2, "", before);
         self.line(1, "},");
     }
+}
+
+/// Returns the type of a struct that has only the members of one flattened type, or only the
+/// members of a map.
+pub(super) fn only_part(body: &Struct) -> Option<&Type> {
+    match (&body.fields[..], &body.flattened[..], &body.others) {
+        ([], [only], None) | ([], [], Some(only)) => Some(only),
+        _ => None,
+    }
+}
+
+/// Returns whether a missing field differs from null: null is allowed, and not the default.
+pub(super) fn is_three_state(field: &Field) -> bool {
+    field.optional && field.default.is_none() && field.nullable
 }

@@ -109,6 +109,7 @@ fn holds_text(content: &Content<'_>) -> bool {
         Content::None => true,
         Content::Value(ty) => matches!(ty, Type::Text | Type::Any),
         Content::Fields(body) => match &body.fields[..] {
+            _ if !body.flattened.is_empty() => false,
             [] => body.others.is_none(),
             [only] => body.others.is_none() && !only.optional && only.ty == Type::Text,
             _ => false,

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::types::{Body, Choice, Struct, Type, Types, inner};
+use crate::types::{Body, Choice, Struct, Type, Types, Variant, inner};
 
 /// Representation of an enum in serde.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,18 +33,46 @@ pub(super) enum Tagging {
 impl Representation {
     /// Returns the representation that fits the variants.
     pub(super) fn of(types: &Types, choice: &Choice) -> Representation {
-        let found = external(types, choice).or_else(|| internal_or_adjacent(types, choice));
-        found.unwrap_or(Representation {
-            tagging: Tagging::Untagged,
-            is_closed: false,
-        })
+        let found = match choice.is_flattened {
+            // Variants with an external tag are not closed, so a variant that consists of an
+            // internal tag has their form too.
+            true => internal_or_adjacent(types, choice).or_else(|| external(types, choice)),
+            false => external(types, choice).or_else(|| internal_or_adjacent(types, choice)),
+        };
+        let found = found.unwrap_or_else(|| {
+            let bodies = choice.variants.iter();
+            let bodies = bodies.filter_map(|variant| struct_of(types, &variant.ty));
+            Representation {
+                tagging: Tagging::Untagged,
+                is_closed: are_closed(bodies) == Some(true),
+            }
+        });
+        Representation {
+            // The members around a flattened enum are no members of a variant.
+            is_closed: found.is_closed && !choice.is_flattened,
+            ..found
+        }
+    }
+
+    /// Returns whether a variant of a flattened enum with external tags has no content. serde
+    /// writes null as the content of such a variant.
+    pub(super) fn is_unit(&self, choice: &Choice, content: &Type) -> bool {
+        choice.is_flattened && self.tagging == Tagging::External && *content == Type::Null
+    }
+
+    /// Returns the struct whose fields are written as the fields of an untagged variant. serde
+    /// reads a list as a struct, but not as such fields.
+    pub(super) fn untagged<'a>(&self, types: &'a Types, variant: &Type) -> Option<&'a Struct> {
+        let body = struct_of(types, variant)?;
+        let is_fit = body.limits_of_others.is_empty() && body.base.is_none();
+        (is_fit && body.closed == self.is_closed).then_some(body)
     }
 
     /// Returns the struct in the content of a variant, if its fields are written as the fields of
     /// the variant. Returns `None` if the content is a separate type.
     pub(super) fn members<'a>(&self, types: &'a Types, content: &Type) -> Option<&'a Struct> {
         match types.unnamed(content) {
-            Some(Body::Struct(body)) if body.others.is_none() => {
+            Some(Body::Struct(body)) if body.limits_of_others.is_empty() => {
                 (body.closed == self.is_closed).then_some(body)
             }
             _ => None,
@@ -57,7 +85,11 @@ fn external(types: &Types, choice: &Choice) -> Option<Representation> {
     let is_tagged = |ty: &Type| match types.unnamed(ty) {
         Some(Body::Words(_)) => true,
         Some(Body::Struct(body)) => {
-            body.closed && body.fields.len() == 1 && !body.fields[0].optional
+            let is_only = body.fields.len() == 1
+                && body.others.is_none()
+                && body.flattened.is_empty()
+                && !body.fields[0].optional;
+            is_only && (body.closed || choice.is_flattened)
         }
         _ => false,
     };
@@ -77,7 +109,7 @@ fn external(types: &Types, choice: &Choice) -> Option<Representation> {
 fn internal_or_adjacent(types: &Types, choice: &Choice) -> Option<Representation> {
     let bodies = choice.variants.iter();
     let bodies: Option<Vec<&Struct>> = bodies
-        .map(|variant| struct_of(types, &variant.ty).filter(|body| body.others.is_none()))
+        .map(|variant| struct_of(types, &variant.ty))
         .collect();
     let bodies = bodies?;
     let word = |body: &Struct, name: &str| {
@@ -119,6 +151,9 @@ fn content<'a>(types: &Types, bodies: &[&'a Struct], tag: &str) -> Option<&'a st
     let mut name: Option<&str> = None;
     let (mut count, mut is_variant) = (0, false);
     for body in bodies {
+        if body.others.is_some() || !body.flattened.is_empty() {
+            return None;
+        }
         let mut fields = body.fields.iter().filter(|field| field.name != tag);
         match (fields.next(), fields.next()) {
             (None, _) => {}
@@ -234,6 +269,13 @@ fn absorbed(types: &Types) -> HashSet<usize> {
             Tagging::Internal { .. } | Tagging::Untagged => false,
         };
         if representation.tagging == Tagging::Untagged {
+            for variant in &choice.variants {
+                if let (Type::Named(index), Some(_)) =
+                    (&variant.ty, representation.untagged(types, &variant.ty))
+                {
+                    absorbed.insert(*index);
+                }
+            }
             continue;
         }
         for variant in &choice.variants {
@@ -253,4 +295,29 @@ fn absorbed(types: &Types) -> HashSet<usize> {
         }
     }
     absorbed
+}
+
+/// Returns the types in a definition with the form of a `Result`, which has external tags, but is
+/// not closed.
+pub(super) fn result_types(types: &Types, index: usize) -> Option<[&Type; 2]> {
+    let content = |variant: &Variant, name: &str| {
+        let body = struct_of(types, &variant.ty)?;
+        let is_fit = !body.closed && body.others.is_none() && body.flattened.is_empty();
+        match &body.fields[..] {
+            [field] if is_fit && field.name == name && !field.optional => {
+                // A format of the content would be lost.
+                field.limits.is_empty().then_some(&field.ty)
+            }
+            _ => None,
+        }
+    };
+    match &types.definitions[index].body {
+        Body::Choice(choice) if choice.exactly_one && !choice.is_flattened => {
+            match &choice.variants[..] {
+                [ok, error] => Some([content(ok, "Ok")?, content(error, "Err")?]),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
 }

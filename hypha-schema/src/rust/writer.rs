@@ -74,6 +74,9 @@ pub(super) struct Writer<'a> {
     /// Definitions in use. `waiting` contains those not written yet, in order of use.
     pub(super) used: HashSet<usize>,
     pub(super) waiting: VecDeque<usize>,
+    /// Name of the function that reads a field in which null differs from a missing field, once a
+    /// field needs it.
+    present: Option<String>,
     /// Whether [`ty`](Self::ty) puts maps into `Keyed`. See [`described`](Self::described).
     is_described: bool,
     pub(super) text: String,
@@ -116,6 +119,7 @@ impl<'a> Writer<'a> {
             functions: Names::default(),
             used: HashSet::new(),
             waiting: VecDeque::new(),
+            present: None,
             is_described: false,
             text: String::new(),
         };
@@ -127,8 +131,30 @@ impl<'a> Writer<'a> {
         self.waiting.pop_front()
     }
 
+    /// Returns the name of the function that reads a field in which null differs from a missing
+    /// field.
+    pub(super) fn present_function(&mut self) -> &str {
+        let functions = &mut self.functions;
+        self.present
+            .get_or_insert_with(|| functions.fresh("present"))
+    }
+
     /// Returns the whole file.
-    pub(super) fn finish(self) -> String {
+    pub(super) fn finish(mut self) -> String {
+        if let Some(name) = &self.present {
+            self.text.push_str(&format!(
+                "
+/// Reads a field in which null differs from a missing field.
+fn {name}<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{{
+    T::deserialize(deserializer).map(Some)
+}}
+"
+            ));
+        }
         let origin = &self.model.header.origin;
         format!("// {origin}\n\nuse hypha_rpc::prelude::*;\n{}", self.text)
     }
@@ -200,6 +226,14 @@ impl<'a> Writer<'a> {
                 format!("hypha_rpc::OrderedMap<{key}, {value}>")
             }
             Type::Named(index) => {
+                if let Some([ok, error]) = tags::result_types(&self.model.types, *index) {
+                    let types = [ok, error].map(|ty| self.ty(ty, Some(*index)));
+                    let written = format!("Result<{}>", types.join(", "));
+                    return match self.is_boxed(within, *index) {
+                        true => format!("Box<{written}>"),
+                        false => written,
+                    };
+                }
                 if self.used.insert(*index) {
                     self.waiting.push_back(*index);
                 }
@@ -232,7 +266,7 @@ impl<'a> Writer<'a> {
 impl Writer<'_> {
     /// Returns the type in `#[schemars(with = ..)]` of a field with the type `written`. Returns
     /// `None` if the field needs no such attribute. Maps need it, because schemars omits the types
-    /// of their keys.
+    /// of their keys, and so does a field that may be missing, but not null.
     pub(super) fn described(
         &mut self,
         ty: &Type,
@@ -242,8 +276,10 @@ impl Writer<'_> {
         self.is_described = true;
         let mut described = self.ty(ty, within);
         self.is_described = false;
-        // An optional field without a default is written as an `Option`.
-        if written == format!("Option<{}>", self.ty(ty, within)) {
+        // In the schema of a field without null, the `Option` that it may be written as has no
+        // effect. A field in which null differs from a missing field is an `Option` of an `Option`.
+        let plain = self.ty(ty, within);
+        if matches!(ty, Type::Optional(_)) && written == format!("Option<{plain}>") {
             described = format!("Option<{described}>");
         }
         (described != written).then_some(described)
