@@ -27,7 +27,7 @@ use hypha_rpc_tests::cases::run;
 
 macro_rules! generated {
     ($($name:ident)*) => {$(
-        #[allow(dead_code, unreachable_pub, missing_docs, clippy::all)]
+        #[allow(dead_code, unreachable_pub, missing_docs, clippy::all, clippy::option_option)]
         pub(crate) mod $name {
             include!(concat!("generated/", stringify!($name), ".rs"));
         }
@@ -35,7 +35,7 @@ macro_rules! generated {
 }
 
 generated! {
-    measure everything variants directions inner
+    measure everything variants directions inner shapes written
     python_measure python_plain javascript_plain nasty_service
 }
 

@@ -10,4 +10,5 @@ mod nasty;
 mod peers;
 mod published;
 mod round_trip;
+mod shapes;
 mod variants;

@@ -395,8 +395,9 @@ fn the_generated_contract_has_the_same_representations() {
     let ours = schema(VariantsService::new(Desk).into_service());
     let again = schema(made::VariantsService::new(Again).into_service());
     for (name, member) in ours.as_object().expect("members") {
-        // The generated contract has names for types that had none, or no unique name.
-        if name != "pages" && name != "untagged" && name != "skipped_untagged" {
+        // The generated contract has names for types that had no unique name, and a list comes
+        // before a struct.
+        if name != "pages" && name != "untagged" {
             assert_eq!(again[name], *member, "{name}");
         }
     }
@@ -587,10 +588,10 @@ async fn others(proxy: &made::VariantsProxy) -> Result<()> {
         made::Untagged::Text("a".into()),
         made::Untagged::Point(point()),
         made::Untagged::Tuple((1, 2)),
-        made::Untagged::Untagged5(made::Untagged5 {
+        made::Untagged::Variant5 {
             left: 1,
             right: PAUSE,
-        }),
+        },
     ] {
         ensure!(proxy.untagged(it.clone()).await? == it, "{it:?}");
     }
@@ -721,8 +722,7 @@ async fn skipped(proxy: &made::VariantsProxy) -> Result<()> {
         let it: made::SkippedUntagged = Value::encode_from(&original)?.decode_as()?;
         same(it, original)?;
     }
-    let part = made::SkippedUntagged2::Tuple((7,));
-    let part = made::SkippedUntagged(Some(part));
+    let part = made::SkippedUntagged::Tuple((7,));
     let (found, text) = proxy.skipped_untagged(part.clone()).await?;
     ensure!(found == part && text == "Part(7, None)", "{found:?} {text}");
     Ok(())

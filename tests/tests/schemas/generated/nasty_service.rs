@@ -43,8 +43,7 @@ pub trait Evil {
     /// - panic!("listed");
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    #[hypha(name = "type_")]
-    async fn r#type(&self);
+    async fn type_(&self);
 
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -361,7 +360,8 @@ pub trait Evil {
         text_default: String,
         #[hypha(default = Promise::EndsHereOrOrOrProcessExit1ImportOsOsAbortStdProcessAbortPani)]
         word_default: Promise,
-        point_default: Option<Open>,
+        #[hypha(default = Open { others: 3, others2: std::collections::BTreeMap::from([]) })]
+        point_default: Open,
         #[hypha(default = Either::Either2(Either2::Text("text".to_owned())))]
         either_default: Either,
         #[hypha(default = std::collections::BTreeMap::from([("Ends */ here \"\"\" or ''' or \\ or \\\"\"\" ` ${process.exit(1)} \u{2028}import os\u{d}os.abort()\u{85}std::process::abort();\n\n    panic!(\"indented\");\n```\npanic!(\"fenced\");\n```\n-     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} *\u{0}/ evil() \"\u{0}\"\u{0}\" evil() \"".to_owned(), 1.0)]))]
@@ -375,8 +375,7 @@ pub trait Evil {
         odd: Option<Value>,
         elsewhere: Option<Value>,
         empty_choice: Option<Value>,
-        #[schemars(extend("minItems" = 0, "maxItems" = 0))]
-        pair: Option<Vec<Value>>,
+        pair: Option<[Value; 0]>,
         one: Option<(i64,)>,
         callback: Option<Function>,
         maybe: Option<Function>,
@@ -430,8 +429,7 @@ pub struct MembersResult {
     /// - panic!("listed");
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    #[serde(rename = "type_")]
-    pub r#type: String,
+    pub type_: String,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
     /// os.abort()
@@ -471,6 +469,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub r#fn: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -485,6 +484,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "self", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub self2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -499,6 +499,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "Self", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub self3: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -513,6 +514,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "__init__", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub _init: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -527,6 +529,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "__x", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub _x: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -541,6 +544,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub list: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -555,6 +559,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub str: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -569,6 +574,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "Any", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub any: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -583,6 +589,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "None", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub none: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -597,6 +604,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "with-dash", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub with_dash: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -611,6 +619,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "with space", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub with_space: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -625,6 +634,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "3d", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub _3d: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -639,6 +649,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "kůň", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub k: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -653,6 +664,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "日本", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub x: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -667,6 +679,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a\"b", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub a_b2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -681,6 +694,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a*/b", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub a_b3: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -695,6 +709,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a\nb", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub a_b4: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -709,6 +724,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "}; export const x = 1; interface Y {", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub _export_const_x_1_interface_y: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -723,6 +739,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub a_b: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -737,6 +754,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub default: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -751,6 +769,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub r#async: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -765,6 +784,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub arguments: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -779,6 +799,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "r#type", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub r_type: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -793,6 +814,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub x2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -807,6 +829,7 @@ pub struct MembersResult {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "_", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub x3: Option<String>,
 }
 
@@ -837,8 +860,7 @@ pub struct MembersIt {
     /// - panic!("listed");
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
-    #[serde(rename = "type_")]
-    pub r#type: String,
+    pub type_: String,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
     /// os.abort()
@@ -878,6 +900,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub r#fn: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -892,6 +915,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "self", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub self2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -906,6 +930,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "Self", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub self3: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -920,6 +945,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "__init__", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub _init: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -934,6 +960,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "__x", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub _x: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -948,6 +975,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub list: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -962,6 +990,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub str: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -976,6 +1005,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "Any", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub any: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -990,6 +1020,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "None", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub none: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1004,6 +1035,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "with-dash", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub with_dash: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1018,6 +1050,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "with space", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub with_space: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1032,6 +1065,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "3d", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub _3d: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1046,6 +1080,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "kůň", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub k: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1060,6 +1095,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "日本", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub x: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1074,6 +1110,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a\"b", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub a_b2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1088,6 +1125,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a*/b", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub a_b3: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1102,6 +1140,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "a\nb", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub a_b4: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1116,6 +1155,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "}; export const x = 1; interface Y {", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub _export_const_x_1_interface_y: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1130,6 +1170,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub a_b: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1144,6 +1185,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub default: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1158,6 +1200,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub r#async: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1172,6 +1215,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub arguments: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1186,6 +1230,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "r#type", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub r_type: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1200,6 +1245,7 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub x2: Option<String>,
     /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
     /// import os
@@ -1214,20 +1260,24 @@ pub struct MembersIt {
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     #[serde(rename = "_", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub x3: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Vec2 {
     #[serde(rename = "Vec", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Box<Vec2>")]
     pub vec: Option<Box<Vec2>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Vec3 {
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64")]
     pub list: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<Value>")]
     pub x: Option<Vec<Value>>,
 }
 

@@ -58,7 +58,6 @@ pub trait Variants {
 
     async fn skipped_untagged(
         &self,
-        #[hypha(required)]
         it: SkippedUntagged,
     ) -> (SkippedUntagged, String);
 
@@ -191,9 +190,12 @@ pub enum ClosedExternal {
 pub enum Untagged {
     Integer(i64),
     Text(String),
-    Point(Point),
     Tuple((u8, u8)),
-    Untagged5(Untagged5),
+    Point(Point),
+    Variant5 {
+        left: u8,
+        right: std::time::Duration,
+    },
 }
 
 /// External tags, and fields that are not sent.
@@ -236,7 +238,14 @@ pub enum SkippedInternal {
 
 /// No tags, and fields that are not sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct SkippedUntagged(pub Option<SkippedUntagged2>);
+#[serde(untagged)]
+pub enum SkippedUntagged {
+    Tuple((u8,)),
+    A {
+        a: u8,
+    },
+    Nothing,
+}
 
 /// One variant with an external tag.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -332,19 +341,6 @@ pub struct Point {
     pub label: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Untagged5 {
-    pub left: u8,
-    pub right: std::time::Duration,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum SkippedUntagged2 {
-    Tuple((u8,)),
-    SkippedUntaggedA(SkippedUntaggedA),
-}
-
 /// A page of items.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Page22 {
@@ -365,11 +361,6 @@ pub struct Measured {
 pub struct Measured3 {
     pub value: u8,
     pub unit: u8,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct SkippedUntaggedA {
-    pub a: u8,
 }
 
 /// A value with its unit.
