@@ -665,14 +665,9 @@ fn sent_and_received_types_have_different_schemas() {
         .returns::<Vec<Lopsided>>()
         .finish();
     let check = |schema: &Value, root: &Value, expected: (&[&str], &[&str])| {
-        let (names, required) = members(schema, root);
-        assert_eq!(
-            (names, required),
-            (
-                expected.0.to_vec().into_iter().map(str::to_owned).collect(),
-                expected.1.to_vec().into_iter().map(str::to_owned).collect()
-            )
-        );
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let expected: (Vec<String>, Vec<String>) = (owned(expected.0), owned(expected.1));
+        assert_eq!(members(schema, root), expected);
     };
     let parameters = &schema["parameters"];
     let arguments = &parameters["properties"];
@@ -1109,7 +1104,7 @@ fn keywords_of_error_types_are_kept() {
 #[test]
 fn null_can_differ_from_a_missing_member() {
     #[derive(JsonSchema)]
-    #[allow(dead_code)]
+    #[allow(dead_code, clippy::option_option)]
     struct Update {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plain: Option<u8>,
