@@ -67,7 +67,7 @@ impl CodecError {
         };
         CodecError {
             // The message names the argument already.
-            source: Some(Arc::new(EncodeError::new(error.message()))),
+            source: Some(Arc::new(error.short())),
             ..CodecError::unsendable(message, call)
         }
     }

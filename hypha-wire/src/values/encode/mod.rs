@@ -25,6 +25,8 @@ use crate::pack::{self, Sink};
 pub struct EncodeError {
     argument: Option<String>,
     message: String,
+    /// Whether the text of the error omits the argument.
+    is_short: bool,
 }
 
 impl EncodeError {
@@ -33,6 +35,7 @@ impl EncodeError {
         Self {
             argument: None,
             message: message.into(),
+            is_short: false,
         }
     }
 
@@ -42,10 +45,11 @@ impl EncodeError {
         self
     }
 
-    /// Returns the message without the name of the argument.
+    /// Omits the argument from the text of the error, for the cause of an error that names it.
     #[must_use]
-    pub fn message(&self) -> &str {
-        &self.message
+    pub fn short(mut self) -> Self {
+        self.is_short = true;
+        self
     }
 
     /// Returns the name of the argument that could not be encoded, if the value is an argument.
@@ -57,7 +61,7 @@ impl EncodeError {
 
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(argument) = &self.argument {
+        if let Some(argument) = self.argument.as_ref().filter(|_| !self.is_short) {
             write!(f, "argument `{argument}`: ")?;
         }
         f.write_str(&self.message)
