@@ -13,6 +13,7 @@ use super::writer::Writer;
 use crate::limits::{limits, limits_of_item};
 use crate::names::{Names, pascal, snake};
 use crate::types::{Body, Choice, Field, Limits, Struct, Type, Variant, Word};
+use hypha_wire::keys::SCHEMA_ABSENT;
 
 /// An enum that is being written.
 struct Enum<'a> {
@@ -155,7 +156,11 @@ impl Writer<'_> {
         if !keys.is_empty() {
             self.line(depth, &format!("#[serde({})]", keys.join(", ")));
         }
-        if let Some(attribute) = self.attribute(&field.ty, &ty, &field.limits, Some(within)) {
+        let mut limits = field.limits.clone();
+        if is_three_state(field) {
+            limits.insert(SCHEMA_ABSENT.to_owned(), true.into());
+        }
+        if let Some(attribute) = self.attribute(&field.ty, &ty, &limits, Some(within)) {
             self.line(depth, &attribute);
         }
         self.line(depth, &format!("{vis}{}: {ty},", ident(name)));

@@ -177,7 +177,9 @@ fn missing_members_differ_from_null_if_the_schema_says_so() {
     contains(
         &rust,
         &format!(
-            "    #[serde({skipped}, deserialize_with = \"present\")]\n    pub three: Option<Option<i64>>,\n"
+            "    #[serde({skipped}, deserialize_with = \"present\")]\n    \
+             #[schemars(extend(\"x-hypha-absent\" = true))]\n    \
+             pub three: Option<Option<i64>>,\n"
         ),
     );
     contains(
@@ -186,7 +188,9 @@ fn missing_members_differ_from_null_if_the_schema_says_so() {
     );
     contains(
         &rust,
-        "deserialize_with = \"present\")]\n    #[schemars(with = \"Value\")]\n    pub any: Option<Value>,\n",
+        "deserialize_with = \"present\")]\n    \
+         #[schemars(with = \"Value\", extend(\"x-hypha-absent\" = true))]\n    \
+         pub any: Option<Value>,\n",
     );
     contains(&rust, "\nfn present<'de, T, D>(");
 }

@@ -226,6 +226,21 @@ pub(crate) struct Fields {
     pub(crate) second: second::Same,
     pub(crate) big: u64,
     pub(crate) small: i64,
+    /// Null deletes, and a missing field changes nothing.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    #[schemars(extend("x-hypha-absent" = true))]
+    #[allow(clippy::option_option)]
+    pub(crate) change: Option<Option<u8>>,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<u8>>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 pub(crate) mod first {
@@ -636,7 +651,8 @@ async fn enums(proxy: &made::ShapesProxy) -> Result<()> {
 }
 
 async fn fields(proxy: &made::ShapesProxy) -> Result<()> {
-    let it = |tags: &[&str]| Fields {
+    let it = |tags: &[&str], change| Fields {
+        change,
         new_: 1,
         f64_: 5e-324,
         _x: 2,
@@ -664,7 +680,12 @@ async fn fields(proxy: &made::ShapesProxy) -> Result<()> {
         big: u64::MAX,
         small: i64::MIN,
     };
-    pass!(|it| proxy.fields(it), it(&["a"]), it(&[]));
+    pass!(
+        |it| proxy.fields(it),
+        it(&["a"], None),
+        it(&[], Some(None)),
+        it(&[], Some(Some(1)))
+    );
     let same = proxy
         .same(made::Same { x: 1 }, made::Same2 { y: "a".into() })
         .await?;
