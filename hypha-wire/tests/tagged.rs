@@ -27,7 +27,10 @@ macro_rules! value {
 }
 
 fn set(items: Value) -> Value {
-    Value::encode_from(&Set(items)).expect("encodes")
+    Value::Map(Map::from_iter([
+        ("_rtype".to_owned(), "set".into()),
+        ("_rvalue".to_owned(), items),
+    ]))
 }
 
 fn pairs<K: Into<Value>, V: Into<Value>>(pairs: Vec<(K, V)>) -> Value {

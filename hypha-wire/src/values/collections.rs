@@ -19,7 +19,8 @@ use crate::keys::{SCHEMA_KEYS, SCHEMA_KIND};
 /// Collection that arrives in Python and JavaScript as a set.
 ///
 /// Without this wrapper, `HashSet` and other sets are sent as lists, as serde defines. Wrapped and
-/// plain sets can be read both from lists and from sets.
+/// plain sets can be read both from lists and from sets. A type that is no collection does not
+/// compile, because it has no items.
 ///
 /// ```
 /// # use hypha_wire::Set;
@@ -28,9 +29,15 @@ use crate::keys::{SCHEMA_KEYS, SCHEMA_KIND};
 /// let names = Set(BTreeSet::from(["a", "b"]));
 /// # hypha_wire::to_vec(&names).expect("encodes");
 /// ```
+///
+/// ```compile_fail,E0277
+/// # use hypha_wire::Set;
+/// # hypha_wire::to_vec(&Set(vec![3])).expect("encodes");
+/// hypha_wire::to_vec(&Set(3)).expect("encodes"); // an integer is no collection
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Set<C>(
-    /// Collection of any type that serde reads from a sequence.
+    /// Collection that serde represents as a sequence, such as a `Vec` or a `HashSet`.
     pub C,
 );
 
@@ -54,7 +61,7 @@ impl<C> From<C> for Set<C> {
     }
 }
 
-impl<C: Serialize> Serialize for Set<C> {
+impl<C: Serialize + IntoIterator> Serialize for Set<C> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(2))?;
         map.serialize_entry(keys::RTYPE, "set")?;
@@ -63,7 +70,7 @@ impl<C: Serialize> Serialize for Set<C> {
     }
 }
 
-impl<'de, C: Deserialize<'de>> Deserialize<'de> for Set<C> {
+impl<'de, C: Deserialize<'de> + IntoIterator> Deserialize<'de> for Set<C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // Do not use `deserialize_seq`, because other formats present a set as a map with `_rtype`,
         // as on the wire.
@@ -73,7 +80,7 @@ impl<'de, C: Deserialize<'de>> Deserialize<'de> for Set<C> {
 
 struct SetVisitor<C>(PhantomData<C>);
 
-impl<'de, C: Deserialize<'de>> Visitor<'de> for SetVisitor<C> {
+impl<'de, C: Deserialize<'de> + IntoIterator> Visitor<'de> for SetVisitor<C> {
     type Value = Set<C>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,7 +110,7 @@ impl<'de, C: Deserialize<'de>> Visitor<'de> for SetVisitor<C> {
     }
 }
 
-impl<C: JsonSchema> JsonSchema for Set<C> {
+impl<C: JsonSchema + IntoIterator> JsonSchema for Set<C> {
     fn schema_name() -> Cow<'static, str> {
         format!("Set_of_{}", C::schema_name()).into()
     }
