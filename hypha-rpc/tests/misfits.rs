@@ -35,6 +35,7 @@ struct Flattened {
 #[serde(deny_unknown_fields)]
 struct Closed {
     id: u32,
+    #[serde(alias = "label")]
     name: Option<String>,
 }
 
@@ -152,6 +153,12 @@ async fn wrong_tags_are_named() {
             "closed",
             json!([{"id": 1, "nam": "x"}]),
             "`it.nam`: unknown (expected: id, name)",
+        ),
+        // The schema lacks the alias `label`.
+        (
+            "closed",
+            json!([{"id": 1, "label": "x", "unit": "m"}]),
+            "`it.unit`: unknown (expected: id, name)",
         ),
         // The message must not claim that a variant is missing.
         (

@@ -34,8 +34,10 @@ pub(crate) fn nearest(
     schema: &Schema,
     root: &Schema,
 ) -> DecodeError {
+    let unknown = error.message().strip_prefix("unknown field `");
     let mut search = Search {
         root,
+        unknown: unknown.and_then(|rest| Some(rest.split_once('`')?.0.to_owned())),
         comparisons_left: MAX_COMPARISONS,
     };
     let Err(misfit) = search.fit(value, schema, 0) else {
@@ -59,6 +61,9 @@ pub(crate) fn nearest(
 struct Search<'a> {
     /// Schema with the definitions that `$ref` refers to.
     root: &'a Schema,
+    /// Name of the member that the decoder does not know, if it has reported one. The schema lacks
+    /// the aliases of members, which the decoder knows.
+    unknown: Option<String>,
     /// Number of comparisons left.
     comparisons_left: usize,
 }
@@ -244,6 +249,9 @@ impl Search<'_> {
         let mut first = None;
         for (key, item) in map {
             let fit = match properties.get(key).or(others) {
+                Some(Schema::Bool(false)) if self.unknown.as_ref().is_some_and(|it| it != key) => {
+                    Ok(())
+                }
                 Some(Schema::Bool(false)) => Err(Misfit::new(What::Other(unknown(properties)))),
                 Some(schema) => self.fit(item, schema, depth + 1),
                 None => Ok(()),
