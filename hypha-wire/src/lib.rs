@@ -62,6 +62,7 @@
 //! | `values/memory` | [`PeerMemory`]: limits on the memory of decoded values |
 //! | `values/value/handle` | [`Handle`]: functions and streams as values |
 //! | `values/splice` | content stored outside the buffer of a message |
+//! | `values/handles` | functions and streams that several attempts to decode a value share |
 //! | `values/scope` | [`Origin`]: frame and connection of the value that is being decoded |
 //! | `values/method` | [`MethodRef`], [`PromiseKind`]: the map of a function on the wire |
 //! | `values/array`, `array_serde`, `array_ndarray` | [`NdArray`], [`TypedArray`], [`MemoryView`] |
@@ -128,6 +129,8 @@ pub use values::dtype::{ByteOrder, DType};
 pub use values::element::Element;
 pub use values::encode::{EncodeError, encode, to_vec};
 pub use values::error::WireError;
+#[doc(hidden)]
+pub use values::handles::keep_until_decoded;
 pub use values::local::Packed;
 pub use values::map_keys::{Keyed, keyed};
 pub use values::memory::{MAX_DECODED_BYTES, MemoryCharge, PeerMemory};

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::{Duration, SystemTime};
 
-use hypha_wire::{Value, from_slice, to_vec};
+use hypha_wire::{
+    Array, Binary, MemoryView, NdArray, Timestamp, TypedArray, Value, from_slice, to_vec,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -311,4 +313,104 @@ fn a_value_that_never_fits_costs_a_bounded_time() {
     type Item = (Duration, Duration, BTreeMap<u8, String>);
     let error = decode::<Tagged<Vec<Item>>>(value).expect_err("does not fit");
     assert!(error.starts_with("value[0][2].1: "), "{error}");
+}
+
+/// Checks that bytes that are valid UTF-8 are no string in a buffer, and that a string is no bytes.
+#[test]
+fn bytes_and_strings_stay_apart() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Name(String);
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Outer(Name);
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Either<S, B> {
+        Text(S),
+        Data(B),
+    }
+    fn either<S, B>(bytes: &'static [u8], wanted: B)
+    where
+        S: DeserializeOwned + PartialEq + Debug,
+        B: DeserializeOwned + PartialEq + Debug + Clone,
+    {
+        let sent = Binary::from(bytes);
+        let wanted = || Either::<S, B>::Data(wanted.clone());
+        assert_eq!(decode(&sent), Ok(wanted()));
+        assert_eq!(decode(vec![&sent]), Ok(vec![wanted()]));
+        let tagged = tagged(&sent);
+        assert_eq!(decode(&tagged), Ok(Tagged::Some { value: wanted() }));
+    }
+    fn strings<S: DeserializeOwned + PartialEq + Debug>() {
+        for bytes in [&b""[..], b"a", b"abc", "\u{b5}m".as_bytes(), b"\xff"] {
+            either::<S, _>(bytes, Binary::from(bytes));
+            either::<S, _>(bytes, Some(Binary::from(bytes)));
+            either::<S, _>(bytes, Value::Bytes(bytes.into()));
+            either::<S, _>(bytes, NdArray::from(bytes.to_vec()));
+            either::<S, _>(bytes, Array::<u8, 1>::from(bytes.to_vec()));
+            either::<S, _>(bytes, MemoryView(Binary::from(bytes)));
+            either::<S, _>(bytes, bytes.to_vec());
+            either::<S, _>(bytes, bytes::Bytes::from(bytes));
+        }
+        let error = decode::<Tagged<S>>(tagged(Binary::from(b"a"))).expect_err("bytes");
+        assert!(
+            error.starts_with("value: expected ") && error.ends_with(", got bytes"),
+            "{error}"
+        );
+    }
+    strings::<String>();
+    strings::<Option<String>>();
+    strings::<Box<str>>();
+    strings::<std::path::PathBuf>();
+    strings::<std::borrow::Cow<'static, str>>();
+    strings::<Name>();
+    strings::<char>();
+    strings::<std::net::IpAddr>();
+    strings::<BTreeMap<String, u8>>();
+    // A list of so many bytes would need too much memory.
+    let long = bytes::Bytes::from(vec![b'a'; 1 << 20]);
+    survives(tagged(long));
+    either::<Outer, _>(b"abc", Binary::from(b"abc"));
+    either::<BTreeMap<Option<u8>, u8>, _>(b"abc", Binary::from(b"abc"));
+
+    // A list of numbers is also bytes, so it comes last.
+    let text = json!({"kind": "Some", "value": "abc"});
+    for error in [
+        decode::<Tagged<Binary>>(&text).expect_err("text"),
+        decode::<Tagged<NdArray>>(&text).expect_err("text"),
+        decode::<Tagged<Vec<u8>>>(&text).expect_err("text"),
+    ] {
+        assert!(error.ends_with(", got string"), "{error}");
+    }
+    assert_eq!(
+        decode(json!("abc")),
+        Ok(Either::<Binary, String>::Data("abc".to_owned()))
+    );
+    // Every form of bytes is bytes in a buffer.
+    let array = NdArray::from(vec![97u8, 98]);
+    for sent in [
+        Value::from(array.clone()),
+        Value::encode_from(&MemoryView(Binary::from(b"ab"))).expect("encodes"),
+        Value::encode_from(&TypedArray::try_from(array).expect("bytes")).expect("encodes"),
+        Value::from(vec![97, 98]),
+    ] {
+        assert_eq!(decode(tagged(sent)), Ok(tagged(Binary::from(b"ab"))));
+    }
+    // The elements of an array may be valid UTF-8.
+    survives(tagged(Array::from(vec![97u16, 300])));
+    // An extension value is no bytes.
+    let time = Timestamp::from(SystemTime::UNIX_EPOCH);
+    let error = decode::<Tagged<Binary>>(tagged(time)).expect_err("a time");
+    assert_eq!(error, "value: expected bytes, got extension");
+    survives(tagged(time));
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Newtype<T>(T);
+    survives(tagged(Newtype(time)));
+    survives(tagged(Newtype(Binary::from(b"abc"))));
+    for error in [
+        decode::<Tagged<Newtype<Binary>>>(tagged(time)).expect_err("a time"),
+        decode::<Tagged<Newtype<String>>>(tagged(time)).expect_err("a time"),
+    ] {
+        assert!(error.ends_with(", got extension"), "{error}");
+    }
 }

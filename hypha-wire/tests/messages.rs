@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hypha_wire::{
-    Args, ConnectionRef, EncodeError, Extra, Head, Message, Promise, RemoteHandle, ReplyMode,
-    Stamp, Value, to_vec,
+    Args, ConnectionRef, EncodeError, Extra, Handle, Head, Message, Promise, RemoteHandle,
+    ReplyMode, Stamp, Value, to_vec,
 };
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 const HEAD: Head<'static> = Head {
     from: "ws/caller",
@@ -247,6 +250,93 @@ fn received_functions_know_their_sender_and_session() {
         assert_eq!(handle.parent(), Some("the-session"));
     }
     assert_eq!(connection.0.load(std::sync::atomic::Ordering::Relaxed), 2);
+}
+
+/// Returns the result of decoding `argument` as a `T`, and the number of released functions.
+fn received<T: DeserializeOwned>(argument: &Value) -> (Result<T, String>, Arc<Dropped>) {
+    let connection = Arc::new(Dropped::default());
+    let mut args = Args::new(1, 0);
+    args.push("value", argument);
+    let frame = args.finish(&HEAD, ReplyMode::None).expect("encodes");
+    let message = Message::parse(frame).expect("parses");
+    let args = message.extra().expect("parses").args;
+    let origin = message.origin(Arc::clone(&connection) as Arc<dyn ConnectionRef>);
+    let value = args.with_origin(origin).get::<T>(0).expect("is there");
+    (value.map_err(|error| error.to_string()), connection)
+}
+
+/// Checks that a value with functions is decoded again where serde refused a buffered value, and
+/// that each function is released once, when the last handle is dropped.
+#[test]
+fn attempts_to_decode_a_value_share_its_functions() {
+    #[derive(Deserialize)]
+    #[serde(tag = "kind")]
+    enum Job {
+        Run {
+            done: Handle,
+            timeout: Duration,
+            gains: BTreeMap<u8, Duration>,
+            more: Vec<Handle>,
+        },
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        #[expect(dead_code, reason = "no value fits")]
+        First {
+            done: Handle,
+            more: Vec<Handle>,
+            timeout: String,
+        },
+        Second {
+            done: Handle,
+            timeout: Duration,
+        },
+    }
+    let method = |name: &str| {
+        value!({"_rtype": "method", "_rtarget": "ws/peer", "_rmethod": name, "_rpromise": true})
+    };
+    let job = |timeout: Value| {
+        value!({
+            "kind": "Run", "done": method("f"), "more": [method("g"), method("h"), method("f")],
+            "timeout": timeout, "gains": {"5": 1.5}
+        })
+    };
+    let released = |dropped: &Dropped| dropped.0.load(std::sync::atomic::Ordering::Relaxed);
+    let (decoded, dropped) = received::<Job>(&job(value!(0.5)));
+    let Job::Run {
+        done,
+        timeout,
+        gains,
+        mut more,
+    } = decoded.expect("decodes");
+    assert_eq!(timeout, Duration::from_millis(500));
+    assert_eq!(gains[&5], Duration::from_millis(1500));
+    assert_eq!(released(&dropped), 0);
+    // The first and the last handle are of the same function.
+    drop(done);
+    assert_eq!(released(&dropped), 0);
+    more.pop();
+    assert_eq!(released(&dropped), 1);
+    drop(more);
+    assert_eq!(released(&dropped), 3);
+
+    let (decoded, dropped) = received::<Either>(&job(value!(0.5)));
+    let Either::Second { done, timeout } = decoded.expect("decodes") else {
+        panic!("another variant")
+    };
+    assert_eq!(timeout, Duration::from_millis(500));
+    // No value contains the functions in `more`.
+    assert_eq!(released(&dropped), 2);
+    drop(done);
+    assert_eq!(released(&dropped), 3);
+
+    let (decoded, dropped) = received::<Job>(&job(value!("soon")));
+    assert_eq!(
+        decoded.err().as_deref(),
+        Some("timeout: expected a number of seconds, got string")
+    );
+    assert_eq!(released(&dropped), 3);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Tests conversions to and from arrays of the crate `ndarray`.
 #![cfg(feature = "ndarray")]
 
-use hypha_wire::{DType, Element, NdArray, from_slice, to_vec};
-use ndarray::{Array, Array0, Array1, Array2, Array3, ArrayD, Axis, Slice, array};
+use hypha_wire::{DType, Element, NdArray, Value, from_slice, to_vec};
+use ndarray::{Array, Array0, Array1, Array2, Array3, ArrayD, Axis, Dimension, Slice, array};
 use num_complex::Complex;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 fn survives<T: Element + PartialEq + std::fmt::Debug>(elements: Vec<T>) {
     let given = Array::from_shape_vec((elements.len(), 1), elements).expect("one column");
@@ -92,6 +95,65 @@ fn shapes_without_dimensions_and_without_elements() {
     assert_eq!(Array3::<u16>::try_from(&sent), Ok(empty));
 }
 
+/// Checks that an array inside of another type keeps its element type and shape if it has no
+/// elements.
+#[test]
+fn arrays_without_elements_keep_their_type_and_shape() {
+    #[derive(Serialize)]
+    #[serde(tag = "kind")]
+    enum Tagged<T> {
+        Of { array: T, list: Vec<Option<T>> },
+    }
+    #[derive(Serialize)]
+    struct Flat<T> {
+        #[serde(flatten)]
+        tagged: Tagged<T>,
+    }
+    fn check<A, D>(array: Array<A, D>, dtype: DType)
+    where
+        A: Clone + Serialize,
+        D: Dimension + Serialize,
+    {
+        let sent = Flat {
+            tagged: Tagged::Of {
+                array: array.clone(),
+                list: vec![Some(array.clone())],
+            },
+        };
+        let sent = Value::encode_from(&sent).expect("encodes");
+        let Value::Map(members) = sent else {
+            panic!("a struct is a map")
+        };
+        let Value::List(list) = &members["list"] else {
+            panic!("a list")
+        };
+        for value in [&members["array"], &list[0]] {
+            let received: NdArray = value.decode_as().expect("an array");
+            assert_eq!(
+                (received.dtype(), received.shape()),
+                (&dtype, array.shape())
+            );
+        }
+    }
+    check(Array1::<bool>::from_vec(vec![]), DType::Bool);
+    check(Array1::<i8>::zeros(0), DType::Int8);
+    check(Array2::<i16>::zeros((0, 3)), DType::Int16);
+    check(Array2::<i32>::zeros((3, 0)), DType::Int32);
+    check(Array3::<i64>::zeros((2, 0, 3)), DType::Int64);
+    check(Array1::<isize>::zeros(0), DType::Int64);
+    check(Array2::<u8>::zeros((0, 0)), DType::UInt8);
+    check(Array2::<u16>::zeros((0, 3)), DType::UInt16);
+    check(ArrayD::<u32>::zeros(vec![0; 9]), DType::UInt32);
+    check(ArrayD::<u64>::zeros(vec![0]), DType::UInt64);
+    check(Array1::<usize>::zeros(0), DType::UInt64);
+    check(Array1::<f32>::zeros(0), DType::Float32);
+    check(Array2::<f64>::zeros((0, 1)), DType::Float64);
+    check(Array1::<Complex<f32>>::zeros(0), DType::Complex64);
+    check(Array1::<Complex<f64>>::zeros(0), DType::Complex128);
+    check(Array1::<half::f16>::from_vec(vec![]), DType::Float16);
+    check(Array2::<u16>::zeros((1, 2)), DType::UInt16);
+}
+
 #[test]
 fn memory_is_shared_where_it_can_be() {
     let given = Array2::<f64>::ones((100, 10));
@@ -130,9 +192,6 @@ fn arrays_that_do_not_fit_are_errors() {
 /// use. This is not the form of serde.
 #[test]
 fn arrays_inside_of_other_types_are_arrays() {
-    use hypha_wire::Value;
-    use serde::{Deserialize, Serialize};
-
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Frame {
         image: Array2<u16>,
@@ -175,7 +234,7 @@ fn arrays_inside_of_other_types_are_arrays() {
         Ok(array![[1, 2], [3, 4]])
     );
     let error = read(serde_json::json!([1, 2])).expect_err("one dimension");
-    assert!(error.contains("got shape [2]"), "{error}");
+    assert!(error.contains("with shape [2]"), "{error}");
     assert!(read(serde_json::json!([[70000]])).is_err());
     let own = serde_json::json!({"v": 1, "dim": [1, 1], "data": [5]});
     assert_eq!(read(own), Ok(array![[5]]));
@@ -183,7 +242,7 @@ fn arrays_inside_of_other_types_are_arrays() {
 
 #[test]
 fn other_structs_of_this_name_stay_maps() {
-    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Array {
         v: u8,
         dim: Vec<usize>,
@@ -202,10 +261,6 @@ fn other_structs_of_this_name_stay_maps() {
 #[test]
 fn arrays_survive_in_tagged_and_flattened_types() {
     use std::time::Duration;
-
-    use serde::de::DeserializeOwned;
-    use serde::{Deserialize, Serialize};
-    use serde_json::json;
 
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[serde(tag = "kind")]
@@ -228,10 +283,6 @@ fn arrays_survive_in_tagged_and_flattened_types() {
     enum Either {
         Image(Array2<u16>),
         Names(Vec<String>),
-    }
-    fn decode<T: DeserializeOwned>(value: impl Serialize) -> Result<T, String> {
-        let bytes = bytes::Bytes::from(to_vec(&value).expect("encodes"));
-        from_slice(&bytes).map_err(|error| error.to_string())
     }
     fn survives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: T) {
         assert_eq!(decode(&value).as_ref(), Ok(&value));
@@ -311,5 +362,173 @@ fn arrays_survive_in_tagged_and_flattened_types() {
     let error = tagged::<Array1<u8>>(json!("a")).expect_err("a string");
     assert_eq!(error, "value: expected array, got string");
     let error = tagged::<Array2<u8>>(json!([1, 2])).expect_err("one dimension");
-    assert_eq!(error, "value: expected a list of length 2, got length 1");
+    let expected =
+        "value: expected an array of uint8 with 2 dimensions, got one of int64 with shape [2]";
+    assert_eq!(error, expected);
+}
+
+fn decode<T: DeserializeOwned>(value: impl Serialize) -> Result<T, String> {
+    let bytes = bytes::Bytes::from(to_vec(&value).expect("encodes"));
+    from_slice(&bytes).map_err(|error| error.to_string())
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Image<T> {
+    px: T,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Flat<T> {
+    #[serde(flatten)]
+    image: Image<T>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum Kind<T> {
+    Image { before: Vec<Array2<u16>>, px: T },
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Either<T> {
+    Image { px: T },
+    Text(String),
+}
+
+/// Returns a value of each type that serde buffers, with `px` as the image.
+fn images<T: DeserializeOwned>(px: impl Serialize + Clone) -> [Result<T, String>; 4] {
+    let image = Image { px: px.clone() };
+    let kind = Kind::Image {
+        before: vec![array![[1]]],
+        px: px.clone(),
+    };
+    [
+        decode(&image).map(|Image { px }| px),
+        decode(&image).map(|Flat { image }| image.px),
+        decode(&kind).map(|Kind::Image { px, .. }| px),
+        decode(&image).and_then(|either| match either {
+            Either::Image { px } => Ok(px),
+            Either::Text(text) => Err(text),
+        }),
+    ]
+}
+
+/// Checks that callers without array types can send lists wherever an array may be.
+#[test]
+fn lists_are_arrays_in_buffers() {
+    for list in [json!([[1, 2]]), json!([[1.0, 2]])] {
+        for image in images::<Array2<u16>>(list) {
+            assert_eq!(image, Ok(array![[1, 2]]));
+        }
+    }
+    for image in images::<Array2<u16>>(json!([])) {
+        assert_eq!(image, Ok(Array2::zeros((0, 0))));
+    }
+    for image in images::<Array3<f32>>(json!([[]])) {
+        assert_eq!(image, Ok(Array3::zeros((1, 0, 0))));
+    }
+    for image in images::<ArrayD<u8>>(json!([])) {
+        assert_eq!(image, Ok(ArrayD::zeros(vec![0])));
+    }
+    for image in images::<Array2<half::f16>>(json!([])) {
+        assert_eq!(
+            image,
+            Ok(Array2::from_shape_vec((0, 0), vec![]).expect("empty"))
+        );
+    }
+    for image in images::<Vec<Array2<u8>>>(json!([[[1]], []])) {
+        assert_eq!(image, Ok(vec![array![[1]], Array2::zeros((0, 0))]));
+    }
+}
+
+#[test]
+fn errors_of_arrays_name_the_type_and_the_dimensions() {
+    fn check<T: DeserializeOwned + std::fmt::Debug>(px: impl Serialize + Clone, expected: &str) {
+        let [plain, flat, tagged, _] = images::<T>(px);
+        for image in [plain, flat, tagged] {
+            assert_eq!(image.expect_err("other dimensions"), expected);
+        }
+    }
+    let expected = |path: &str, wanted: &str, got: &str| {
+        format!("{path}: expected an array of {wanted}, got one of {got}")
+    };
+    let of = |wanted: &str| expected("px", wanted, "int64 with shape [2]");
+    check::<Array2<u16>>(json!([1, 2]), &of("uint16 with 2 dimensions"));
+    check::<Array3<f32>>(json!([1, 2]), &of("float32 with 3 dimensions"));
+    check::<Array2<bool>>(json!([1, 2]), &of("bool with 2 dimensions"));
+    check::<Array2<half::f16>>(json!([1, 2]), &of("float16 with 2 dimensions"));
+    let typed = NdArray::from_vec([0], Vec::<u8>::new()).expect("empty");
+    check::<Array2<u16>>(
+        typed,
+        &expected("px", "uint16 with 2 dimensions", "uint8 with shape [0]"),
+    );
+    check::<Vec<Array1<i8>>>(
+        json!([[1], [[2]]]),
+        &expected("px[1]", "int8 with 1 dimension", "int64 with shape [1, 1]"),
+    );
+}
+
+/// Checks that the type of an array chooses the variant of an untagged enum, and that a variant for
+/// which the array must be converted is only the second choice.
+#[test]
+fn the_type_of_an_array_chooses_the_variant() {
+    use hypha_wire::Array;
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Image {
+        Bytes(Array<u8, 2>),
+        Words(Array<u16, 2>),
+        Float(Array<f32, 2>),
+        Double(Array<f64, 2>),
+        Line(Array<f64, 1>),
+        Later {
+            px: Array<u16, 1>,
+            time: std::time::Duration,
+        },
+        Any(NdArray),
+    }
+    fn array<T: Element, const N: usize>(shape: [usize; N], element: T) -> Array<T, N> {
+        let count = shape.iter().product();
+        Array::from_vec(shape, vec![element; count]).expect("the length")
+    }
+    let images = [
+        Image::Bytes(array([1, 1], 1)),
+        Image::Words(array([1, 1], 1)),
+        Image::Words(array([0, 3], 1)),
+        Image::Float(array([1, 1], 1.0)),
+        Image::Double(array([1, 1], 1.0)),
+        Image::Line(array([1], 1.0)),
+        Image::Later {
+            px: array([1], 1),
+            time: std::time::Duration::from_secs(1),
+        },
+        Image::Any(NdArray::from(vec![1i32])),
+    ];
+    for image in &images {
+        assert_eq!(decode(image).as_ref(), Ok(image));
+    }
+    assert_eq!(decode(&images).as_ref(), Ok(&images));
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(untagged)]
+    enum Typed {
+        Words(Array<u16, 2>),
+        Double(Array<f64, 2>),
+    }
+    // No variant has this type.
+    let bytes = array([1, 1], 1u8);
+    assert_eq!(decode(&bytes), Ok(Typed::Words(array([1, 1], 1))));
+    let float = array([1, 1], 1f32);
+    assert_eq!(decode(&float), Ok(Typed::Double(array([1, 1], 1.0))));
+    // The numbers of a list have no type.
+    let list = json!([[1]]);
+    assert_eq!(decode(&list), Ok(Typed::Words(array([1, 1], 1))));
+    assert_eq!(decode(&bytes), Ok(array([1, 1], 1i64)));
+    let error = decode::<Array<u8, 2>>(array([1, 1], 1.5f32)).expect_err("float");
+    assert!(
+        error.starts_with("expected an array of uint8 with 2 dimensions, got"),
+        "{error}"
+    );
 }

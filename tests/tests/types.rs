@@ -17,7 +17,7 @@ use hypha_rpc_tests::peers::{javascript_program, python_program};
 use hypha_rpc_tests::process::Process;
 use hypha_rpc_tests::project_root;
 use hypha_rpc_tests::servers::{Kind, Server};
-use ndarray::array;
+use ndarray::{Array2, array};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
@@ -155,6 +155,45 @@ impl Table<'_> {
         self.check_crates().await
     }
 
+    /// Checks values that serde reads into a buffer before it knows their types.
+    async fn check_buffered(&mut self) -> Result<()> {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Text(String),
+            Data(Binary),
+            Bytes(Array<u8, 2>),
+            Words(Array<u16, 2>),
+            Image { px: Array2<f32>, wait: Duration },
+        }
+        #[derive(Serialize, Deserialize)]
+        #[serde(tag = "kind")]
+        enum Job {
+            Run { done: Function, wait: Duration },
+        }
+        let sent = [
+            Either::Text("abc".to_owned()),
+            Either::Data(Binary::from(b"abc")),
+            Either::Data(Binary::from(b"\xff")),
+            Either::Bytes(Array::from_vec([1, 1], vec![1])?),
+            Either::Words(Array::from_vec([1, 1], vec![1])?),
+            Either::Words(Array::from_vec([0, 3], vec![])?),
+            Either::Image {
+                px: Array2::zeros((2, 0)),
+                wait: Duration::from_secs(1),
+            },
+        ];
+        let back: Vec<Either> = self.service.call("returned", args!(&sent)).await?;
+        ensure!(back == sent, "{back:?}");
+        let job = Job::Run {
+            done: Function::new(|_| async { Ok(args!()) }),
+            wait: Duration::from_millis(1500),
+        };
+        let Job::Run { wait, .. } = self.service.call("returned", args!(job)).await?;
+        ensure!(wait == Duration::from_millis(1500), "{wait:?}");
+        Ok(())
+    }
+
     /// Checks types of other crates.
     async fn check_crates(&mut self) -> Result<()> {
         let time: chrono::DateTime<chrono::Utc> = "2001-02-03T04:05:06.5Z".parse()?;
@@ -257,6 +296,7 @@ async fn every_row(server: &Server, language: Language) -> Result<()> {
         wrong: Vec::new(),
     };
     table.check_all().await?;
+    table.check_buffered().await?;
     ensure!(table.wrong.is_empty(), "{}", table.wrong.join("\n"));
     let unchecked: Vec<&Row> = rows
         .iter()

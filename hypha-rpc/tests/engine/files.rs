@@ -1,11 +1,13 @@
 //! Tests files: a receiver can read, seek and write a file of a peer, and the peer closes the file
 //! in time.
 
+use std::collections::BTreeMap;
 use std::io::{Cursor, ErrorKind, SeekFrom};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use futures_util::{FutureExt, TryStreamExt};
 use hypha_rpc::prelude::*;
@@ -15,6 +17,20 @@ use tokio::io::{
 };
 
 use crate::support::{breathe, payload, seconds, settled, text, two_clients};
+
+/// Upload whose timeout serde can read only in a second attempt, after the file.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind")]
+enum Upload {
+    One {
+        file: RemoteFile,
+        timeout: Duration,
+    },
+    Several {
+        files: Vec<RemoteFile>,
+        timeouts: BTreeMap<u8, Duration>,
+    },
+}
 
 /// Service that uses files.
 #[hypha_service(id = "desk", visibility = "public")]
@@ -26,6 +42,19 @@ trait Desk {
     async fn keep(&self, file: RemoteFile);
     async fn read_kept(&self) -> std::io::Result<Binary>;
     async fn open(&self, size: usize) -> RemoteFile;
+    async fn upload(&self, upload: Upload) -> std::io::Result<(Duration, Binary)>;
+    async fn prepared(&self, size: usize) -> Upload;
+}
+
+/// Files of [`Desk::prepared`], where the caller expects another type.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind")]
+enum Wrong {
+    #[expect(dead_code, reason = "no value fits")]
+    Several {
+        files: Vec<RemoteFile>,
+        timeouts: BTreeMap<u8, String>,
+    },
 }
 
 #[derive(Default)]
@@ -76,6 +105,20 @@ impl Desk for Impl {
 
     async fn open(&self, size: usize) -> RemoteFile {
         watched(size, &self.seen)
+    }
+
+    async fn upload(&self, upload: Upload) -> std::io::Result<(Duration, Binary)> {
+        match upload {
+            Upload::One { file, timeout } => Ok((timeout, content(file).await?)),
+            Upload::Several { .. } => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
+    async fn prepared(&self, size: usize) -> Upload {
+        Upload::Several {
+            files: vec![watched(size, &self.seen), watched(size, &self.seen)],
+            timeouts: BTreeMap::from([(5, seconds(3))]),
+        }
     }
 }
 
@@ -421,6 +464,46 @@ async fn a_file_of_a_result_is_closed_with_its_last_reader() {
     assert_eq!(content(file).await.expect("reads"), payload(5));
     breathe().await;
     assert_eq!(both.seen.open(), 0);
+    tokio::time::sleep(seconds(1200)).await;
+    both.settled().await;
+}
+
+/// Checks that a file before a member that needs another form is read, and closed once.
+#[tokio::test(start_paused = true)]
+async fn a_file_in_a_tagged_type_is_read_and_closed() {
+    let both = both().await;
+    let seen = Arc::default();
+    let upload = Upload::One {
+        file: watched(5, &seen),
+        timeout: seconds(3),
+    };
+    let uploaded = both.desk.upload(upload).await.expect("reads");
+    assert_eq!(uploaded, (seconds(3), payload(5)));
+    assert_eq!(seen.open(), 0);
+
+    let Upload::Several {
+        mut files,
+        timeouts,
+    } = both.desk.prepared(5).await.expect("opens")
+    else {
+        panic!("another variant")
+    };
+    assert_eq!(timeouts, BTreeMap::from([(5, seconds(3))]));
+    breathe().await;
+    assert_eq!(both.seen.open(), 2, "the attempts close no file");
+    let file = files.pop().expect("two");
+    assert_eq!(content(file).await.expect("reads"), payload(5));
+    breathe().await;
+    assert_eq!(both.seen.open(), 1);
+    drop(files);
+    breathe().await;
+    assert_eq!(both.seen.open(), 0);
+
+    let service = both.desk.service();
+    let error = text(service.call::<Wrong>("prepared", args!(5)).await);
+    assert!(error.contains("timeouts.5: expected string"), "{error}");
+    breathe().await;
+    assert_eq!(both.seen.open(), 0, "no value contains the files");
     tokio::time::sleep(seconds(1200)).await;
     both.settled().await;
 }

@@ -18,6 +18,7 @@ use super::binary::Binary;
 use super::dtype::{ByteOrder, DType, Number};
 use super::scope::share;
 use super::value::{Map, Value};
+use super::wrapped::Newtype;
 use crate::keys;
 use crate::keys::SCHEMA_KIND;
 
@@ -122,6 +123,10 @@ impl<'de> Visitor<'de> for ArrayVisitor {
 
     fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<NdArray, E> {
         one_dimension("uint8", bytes.into())
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, content: D) -> Result<NdArray, D::Error> {
+        one_dimension("uint8", Newtype::read_bytes(content, &self)?.0)
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<NdArray, E> {
@@ -273,6 +278,13 @@ impl<'de> Visitor<'de> for DataVisitor {
         Ok(bytes.into())
     }
 
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        content: D,
+    ) -> Result<bytes::Bytes, D::Error> {
+        Newtype::read_bytes(content, &self).map(bytes::Bytes::from)
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut pieces: A) -> Result<bytes::Bytes, A::Error> {
         // Hold the first piece until a second piece arrives, so that a single piece is shared
         // instead of copied.
@@ -338,6 +350,10 @@ impl<'de> Visitor<'de> for PieceVisitor {
 
     fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Piece, E> {
         Ok(Piece::Bytes(bytes::Bytes::copy_from_slice(bytes)))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, content: D) -> Result<Piece, D::Error> {
+        Newtype::read_bytes(content, &self).map(|bytes| Piece::Bytes(bytes.0))
     }
 }
 

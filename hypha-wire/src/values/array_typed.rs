@@ -12,6 +12,8 @@ use serde::ser::{Serialize, Serializer};
 
 use super::array::{ArrayError, NdArray, Owned, count};
 use super::array_serde::{ArrayVisitor, array_schema};
+use super::buffered;
+use super::decode::arrays::with_dimensions;
 use super::dtype::DType;
 use super::element::Element;
 use super::value::Value;
@@ -190,7 +192,7 @@ impl<T: Element, const N: usize> TryFrom<NdArray> for Array<T, N> {
 
     fn try_from(array: NdArray) -> Result<Self, ArrayError> {
         let shape =
-            <[usize; N]>::try_from(array.shape()).map_err(|_| misfit::<T>(Some(N), &array))?;
+            <[usize; N]>::try_from(array.shape()).map_err(|_| misfit_of::<T>(Some(N), &array))?;
         let elements = match array.elements::<T>()? {
             // Do not share the data of a `bool` array. Each byte must be checked, and shared data
             // would be checked again on each access.
@@ -239,18 +241,25 @@ pub(super) fn read<'de, T: Element, D: Deserializer<'de>>(
     })
 }
 
-/// Returns the error for an array with another type or number of dimensions.
-fn misfit<T: Element>(dimensions: Option<usize>, array: &NdArray) -> ArrayError {
-    let shape = match dimensions {
+/// Returns the message for an array of type `got` that is no array of type `expected` with this
+/// number of dimensions.
+pub(super) fn misfit(
+    expected: &str,
+    dimensions: Option<usize>,
+    got: &DType,
+    shape: &[usize],
+) -> String {
+    let wanted = match dimensions {
         None => String::new(),
         Some(1) => " with 1 dimension".into(),
         Some(number) => format!(" with {number} dimensions"),
     };
-    let (expected, got) = (T::DTYPE, array.dtype());
-    ArrayError::new(format!(
-        "expected an array of {expected}{shape}, got one of {got} with shape {:?}",
-        array.shape()
-    ))
+    format!("expected an array of {expected}{wanted}, got one of {got} with shape {shape:?}")
+}
+
+fn misfit_of<T: Element>(dimensions: Option<usize>, array: &NdArray) -> ArrayError {
+    let expected = T::DTYPE.to_string();
+    ArrayError::new(misfit(&expected, dimensions, array.dtype(), array.shape()))
 }
 
 struct Typed<T> {
@@ -263,18 +272,17 @@ impl<T: Element> Typed<T> {
     /// converted to `T`.
     fn fit<E: de::Error>(&self, mut array: NdArray, is_list: bool) -> Result<NdArray, E> {
         let wanted = self.dimensions.unwrap_or(array.shape().len());
-        if is_list && array.is_empty() && array.shape().len() < wanted {
-            // An empty list contains no inner lists, so the lengths of the inner dimensions are
-            // unknown. Set them to 0.
-            let mut shape = array.shape().to_vec();
-            shape.resize(wanted, 0);
-            array = array.reshaped(shape);
+        if is_list {
+            array = with_dimensions(array, wanted);
         }
         if array.shape().len() != wanted {
-            return Err(E::custom(misfit::<T>(self.dimensions, &array)));
+            return Err(E::custom(misfit_of::<T>(self.dimensions, &array)));
         }
         if *array.dtype() == T::DTYPE {
             return Ok(array);
+        }
+        if !is_list && !buffered::may_cast() {
+            return Err(E::custom("an array of another type"));
         }
         if array.is_empty() && array.dtype().is_real() {
             // Accept an empty array of any type, because programs often create empty arrays without
@@ -301,7 +309,7 @@ impl<T: Element> Typed<T> {
             }),
         };
         converted.map_err(|error| {
-            let got = misfit::<T>(self.dimensions, &array);
+            let got = misfit_of::<T>(self.dimensions, &array);
             match error.to_string().split_once(" whose element ") {
                 Some((_, index)) => E::custom(format_args!("{got} whose element {index}")),
                 None => E::custom(format_args!(
@@ -335,6 +343,10 @@ impl<'de, T: Element> Visitor<'de> for Typed<T> {
 
     fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<NdArray, E> {
         self.fit(ArrayVisitor.visit_byte_buf(bytes)?, false)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, content: D) -> Result<NdArray, D::Error> {
+        self.fit(ArrayVisitor.visit_newtype_struct(content)?, false)
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<NdArray, E> {

@@ -8,9 +8,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
+use super::array_serde;
+use super::buffered;
 use super::scope::share;
 use super::splice::serialize_bytes;
 use super::value::Value;
+use super::wrapped::Newtype;
 use crate::keys::{self, SCHEMA_KIND};
 
 /// Binary data, such as an image or a file. Cheap to clone.
@@ -109,7 +112,11 @@ impl Serialize for Binary {
 
 impl<'de> Deserialize<'de> for Binary {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_byte_buf(BinaryVisitor)
+        // serde's buffer presents some bytes as a newtype, and only for a value of any type.
+        match deserializer.is_human_readable() {
+            true => deserializer.deserialize_any(BinaryVisitor),
+            false => deserializer.deserialize_byte_buf(BinaryVisitor),
+        }
     }
 }
 
@@ -147,14 +154,28 @@ impl<'de> Visitor<'de> for BinaryVisitor {
         Ok(bytes.into())
     }
 
-    /// Reads a JavaScript `ArrayBuffer` or a Python `memoryview`. Both arrive as a typed value.
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, content: D) -> Result<Binary, D::Error> {
+        Newtype::read_bytes(content, &self)
+    }
+
+    /// Reads the typed value of a buffer, such as a JavaScript `ArrayBuffer` or a Python
+    /// `memoryview`, or of an array of bytes.
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Binary, A::Error> {
-        // The tag may come after the content, so collect both before checking them.
-        let (mut tagged, mut content) = (false, None);
+        // The tag may come after the content, so collect all parts before checking them.
+        let (mut is_buffer, mut is_array, mut is_bytes) = (false, false, false);
+        let mut content = None;
         while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
             match key.as_ref() {
                 keys::RTYPE => {
-                    tagged = entries.next_value::<Cow<'de, str>>()? == "memoryview";
+                    let tag = entries.next_value::<Cow<'de, str>>()?;
+                    is_buffer = tag == "memoryview";
+                    is_array = matches!(&*tag, "typedarray" | "ndarray");
+                }
+                // JavaScript sends a `Uint8ClampedArray`, for example the pixels of a canvas,
+                // without an element type.
+                keys::RDTYPE => {
+                    let dtype = entries.next_value::<Option<Cow<'de, str>>>()?;
+                    is_bytes = dtype.is_none_or(|dtype| array_serde::is_bytes(dtype.as_bytes()));
                 }
                 keys::RVALUE if content.is_none() => content = Some(entries.next_value()?),
                 _ => {
@@ -163,7 +184,9 @@ impl<'de> Visitor<'de> for BinaryVisitor {
             }
         }
         match content {
-            Some(bytes) if tagged => Ok(bytes),
+            Some(bytes) if is_buffer => Ok(bytes),
+            // An array has a shape, so another variant of an untagged enum may be meant.
+            Some(bytes) if is_array && is_bytes && buffered::may_cast() => Ok(bytes),
             _ => Err(de::Error::invalid_type(de::Unexpected::Map, &self)),
         }
     }

@@ -13,6 +13,8 @@ use std::collections::HashMap;
 
 use serde::de::Unexpected;
 
+use super::decode_error::wanted_length;
+use super::dtype::DType;
 use super::time_type::Time;
 
 /// Maximum number of recorded refusals, and of recorded values, in one attempt.
@@ -39,6 +41,10 @@ pub(super) enum Form {
     ArrayOfNumbers,
     /// As `Array`, but real numbers become the bit patterns of `half::f16`.
     ArrayOfHalves,
+    /// As `Array`, but an empty list becomes an array with this number of dimensions.
+    EmptyArray(usize),
+    /// Bytes become a list.
+    Items,
 }
 
 /// Form to use for the values at one place.
@@ -191,6 +197,11 @@ pub(super) struct Last {
 }
 
 impl Last {
+    /// Returns the number of dimensions that serde expected of an `ndarray::Array`.
+    pub(super) fn wanted_dimensions(&self) -> Option<usize> {
+        dimensions(self.expected.as_deref()?)
+    }
+
     /// Returns whether a hint of the attempt may be wrong or needless.
     pub(super) fn is_doubtful(&self) -> bool {
         self.is_misfit || self.may_be_array
@@ -211,13 +222,30 @@ pub(super) struct Seen {
     pub(super) places: Vec<Place>,
 }
 
+/// Array that has been put into the buffer as serde's struct of an `ndarray::Array`.
+#[derive(Clone, Debug)]
+pub(super) struct BufferedArray {
+    pub(super) path: Vec<PathStep>,
+    pub(super) position: usize,
+    pub(super) dtype: DType,
+    pub(super) shape: Vec<usize>,
+}
+
 /// Place of a value that serde refused.
 #[derive(Debug, PartialEq)]
 pub(super) struct Found {
     pub(super) path: Vec<PathStep>,
     pub(super) position: usize,
-    /// Whether the value is a key in the map with this path.
-    pub(super) is_key: bool,
+    pub(super) kind: Kind,
+}
+
+/// Kind of a value that serde refused.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    /// Key in the map with this path.
+    Key,
+    Bytes,
+    Other,
 }
 
 /// Notes of one attempt to decode a value.
@@ -238,6 +266,20 @@ pub(super) struct Notes {
     pub(super) replaced: Option<usize>,
     pub(super) refused: Vec<(Shown, Form)>,
     pub(super) last: Last,
+    /// Whether a list that serde refused may be an array.
+    pub(super) may_be_array: bool,
+    /// Kinds of bytes that serde refused where it may read a list. If another variant accepts the
+    /// bytes, they stay bytes.
+    pub(super) may_be_items: Vec<Shown>,
+    /// Arrays that were put into the buffer as serde's struct, [`MAX_NOTES`] at most.
+    pub(super) arrays: Vec<BufferedArray>,
+    /// Position of an array, and number of dimensions. The array is put into the buffer with this
+    /// number of dimensions and with an element that no type accepts.
+    pub(super) probed: Option<(usize, usize)>,
+    /// Whether an array of another type than the expected type is converted.
+    pub(super) may_cast: bool,
+    /// Whether an array would have been converted.
+    pub(super) has_cast: bool,
     /// Whether a value was out of range of the form of its hint.
     pub(super) is_out_of_range: bool,
     /// Whether the first number of an array was a newtype.
@@ -257,8 +299,6 @@ thread_local! {
     static NOTES: RefCell<Notes> = RefCell::default();
     /// Recording mode. Values that serde does not buffer cost only one read of this cell.
     static RECORDING: Cell<Recording> = const { Cell::new(Recording::Nothing) };
-    /// Number of remote functions and streams that this thread has decoded.
-    static HANDLES: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Mode and notes of the enclosing value. Restored on drop.
@@ -282,17 +322,6 @@ impl Drop for Outer {
             NOTES.set(notes);
         }
     }
-}
-
-/// Counts a decoded function or stream of a peer. A value that contains a function or stream is not
-/// decoded again, because dropping the first handle releases the function at its owner.
-pub(super) fn handle_made() {
-    HANDLES.set(HANDLES.get().wrapping_add(1));
-}
-
-/// Returns the number of functions and streams that this thread has decoded.
-pub(super) fn handles() -> usize {
-    HANDLES.get()
 }
 
 /// Starts to record refusals. Called when serde first decodes a value without knowing its type.
@@ -345,8 +374,9 @@ pub(super) fn forget_after(count: usize) {
 }
 
 /// Records the buffered value at a place. Returns the form to use for it, if there is a hint.
-pub(super) fn value_at(at: &dyn At, shown: Unexpected<'_>) -> Option<Form> {
-    NOTES.with_borrow_mut(|notes| notes.value_at(at, shown, false))
+pub(super) fn value_at(at: &dyn At, shown: Unexpected<'_>, is_bytes: bool) -> Option<Form> {
+    let kind = if is_bytes { Kind::Bytes } else { Kind::Other };
+    NOTES.with_borrow_mut(|notes| notes.value_at(at, shown, kind))
 }
 
 /// Records a key of the buffered map at a place. Returns the form to use for it; `None` for a
@@ -354,7 +384,7 @@ pub(super) fn value_at(at: &dyn At, shown: Unexpected<'_>) -> Option<Form> {
 pub(super) fn key_at(at: &dyn At, key: &str) -> Option<Form> {
     let (is_integer, is_bool) = (is_integer(key), is_bool(key));
     NOTES.with_borrow_mut(
-        |notes| match notes.value_at(at, Unexpected::Str(key), true) {
+        |notes| match notes.value_at(at, Unexpected::Str(key), Kind::Key) {
             Some(Form::Integers) if is_integer => Some(Form::Integers),
             Some(Form::Bools) if is_bool => Some(Form::Bools),
             _ => None,
@@ -365,6 +395,35 @@ pub(super) fn key_at(at: &dyn At, key: &str) -> Option<Form> {
 /// Returns whether to put the value at a position into the buffer as bytes.
 pub(super) fn is_replaced(position: usize) -> bool {
     NOTES.with_borrow(|notes| notes.replaced == Some(position))
+}
+
+/// Records an array that is put into the buffer as serde's struct of an `ndarray::Array`. Returns
+/// the number of dimensions if the array is probed.
+pub(super) fn array_at(at: &dyn At, dtype: &DType, shape: &[usize]) -> Option<usize> {
+    NOTES.with_borrow_mut(|notes| {
+        if notes.arrays.len() < MAX_NOTES {
+            notes.arrays.push(BufferedArray {
+                path: at.path(),
+                position: at.position(),
+                dtype: dtype.clone(),
+                shape: shape.to_vec(),
+            });
+        }
+        let probed = notes
+            .probed
+            .filter(|(position, _)| *position == at.position());
+        probed.map(|(_, dimensions)| dimensions)
+    })
+}
+
+/// Returns whether to convert an array of another type than the expected type. The first attempt to
+/// decode a value converts no arrays.
+pub(super) fn may_cast() -> bool {
+    RECORDING.get() == Recording::Nothing
+        || NOTES.with_borrow_mut(|notes| {
+            notes.has_cast |= !notes.may_cast;
+            notes.may_cast
+        })
 }
 
 /// Records that a value is out of range of the form of its hint.
@@ -388,12 +447,15 @@ impl Notes {
 
     /// Records that the attempt has failed with the last error.
     pub(super) fn fail(&mut self) {
-        if self.last.may_be_array {
+        if self.may_be_array {
             self.refuse(Shown::List, Form::Array);
+        }
+        for shown in std::mem::take(&mut self.may_be_items) {
+            self.refuse(shown, Form::Items);
         }
     }
 
-    fn value_at(&mut self, at: &dyn At, shown: Unexpected<'_>, is_key: bool) -> Option<Form> {
+    fn value_at(&mut self, at: &dyn At, shown: Unexpected<'_>, kind: Kind) -> Option<Form> {
         let shown = Shown::of(shown)?;
         // The last hint is the most specific hint.
         let mut hints = self.hints.iter().rev();
@@ -403,11 +465,11 @@ impl Notes {
             self.found.push(Found {
                 path: at.path(),
                 position: at.position(),
-                is_key,
+                kind,
             });
         }
         let may_change = match &shown {
-            Shown::Text(key) => is_key && (is_integer(key) || is_bool(key)),
+            Shown::Text(key) => kind == Kind::Key && (is_integer(key) || is_bool(key)),
             Shown::Null => false,
             _ => true,
         };
@@ -473,6 +535,11 @@ pub(super) fn refused(unexpected: Unexpected<'_>, expected: &str) {
     };
     NOTES.with_borrow_mut(|notes| {
         let shown = Shown::of(unexpected);
+        if let (Some(shown @ (Shown::Ext | Shown::Bytes)), true) = (&shown, is_items(expected)) {
+            if !notes.may_be_items.contains(shown) {
+                notes.may_be_items.push(shown.clone());
+            }
+        }
         if let (Some(shown), Some(form)) = (shown.clone(), form) {
             notes.refuse(shown, form);
         }
@@ -486,6 +553,12 @@ pub(super) fn refused(unexpected: Unexpected<'_>, expected: &str) {
         for shown in [Shown::Map, Shown::List] {
             if let Some(form) = form {
                 notes.refuse(shown, form);
+            }
+        }
+        if let (Unexpected::Seq, Some(dimensions)) = (unexpected, dimensions(expected)) {
+            let is_empty = |array: &BufferedArray| array.shape.contains(&0);
+            if notes.arrays.iter().any(is_empty) {
+                notes.refuse(Shown::List, Form::EmptyArray(dimensions));
             }
         }
         let is_misfit = match unexpected {
@@ -502,11 +575,26 @@ pub(super) fn refused(unexpected: Unexpected<'_>, expected: &str) {
             is_misfit,
             may_be_array: is_part_of_array(unexpected, expected),
         };
+        notes.may_be_array |= notes.last.may_be_array;
     });
 }
 
 /// Description by which `ndarray` names its arrays.
 const ARRAY: &str = "ndarray representation";
+
+/// Returns whether serde expects a type that it reads from a list of bytes.
+fn is_items(expected: &str) -> bool {
+    let is_list = expected == "a sequence" || wanted_length(expected).is_some();
+    is_list || expected.contains("byte")
+}
+
+/// Returns the length of the array that serde expects, which is the number of dimensions of an
+/// `ndarray::Array`.
+fn dimensions(expected: &str) -> Option<usize> {
+    let is_array = expected.starts_with("an array of length ");
+    let length = wanted_length(expected)?;
+    (is_array || expected.ends_with(" in sequence")).then_some(length)
+}
 
 /// Returns whether serde may have expected the version or the shape of an `ndarray::Array`. serde
 /// reads these parts from a list, and refuses the items of a list of numbers.
@@ -554,6 +642,7 @@ pub(super) fn failed(message: &str) {
             may_be_array: message.starts_with("unknown array version"),
             ..Last::default()
         };
+        notes.may_be_array |= notes.last.may_be_array;
     });
 }
 
@@ -570,7 +659,7 @@ impl Form {
     pub(super) fn is_array(self) -> bool {
         matches!(
             self,
-            Form::Array | Form::ArrayOfNumbers | Form::ArrayOfHalves
+            Form::Array | Form::ArrayOfNumbers | Form::ArrayOfHalves | Form::EmptyArray(_)
         )
     }
 
@@ -580,8 +669,10 @@ impl Form {
             (Form::Integers, Shown::Text(key)) => is_integer(key),
             (Form::Bools, Shown::Text(key)) => is_bool(key),
             (Form::Time(_), Shown::UInt(_) | Shown::Int(_) | Shown::Float(_) | Shown::Ext) => true,
-            (form, Shown::Text(_) | Shown::Ext | Shown::Null) if form.is_array() => false,
+            (form, Shown::Text(_) | Shown::Null) if form.is_array() => false,
+            (Form::EmptyArray(_), shown) => *shown == Shown::List,
             (form, _) if form.is_array() => true,
+            (Form::Items, Shown::Bytes | Shown::Ext) => true,
             _ => false,
         }
     }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::de;
 
-use super::buffered::{self, Found, Last, PathStep, Shown, is_integer_type};
+use super::buffered::{self, Found, Kind, Last, PathStep, Shown, is_integer_type};
 use super::time_type::Time;
 
 /// Maximum size of a peer's key or name in an error message, in bytes. A longer string is
@@ -57,7 +57,11 @@ impl DecodeError {
 
     /// Extends the path to the value or key that serde refused in a buffer.
     pub(super) fn found(mut self, found: Found, last: &Last) -> Self {
-        if let (true, Some(Shown::Text(key))) = (found.is_key, &last.shown) {
+        if found.kind == Kind::Bytes {
+            // serde describes the form of the bytes in the buffer.
+            self.0.message = self.0.message.replace("got extension", "got bytes");
+        }
+        if let (Kind::Key, Some(Shown::Text(key))) = (found.kind, &last.shown) {
             match last.expected.as_deref() {
                 Some("a boolean") => self = Self::unfit_key("`true` or `false`", key),
                 Some(expected) if is_integer_type(expected) => {
@@ -66,7 +70,12 @@ impl DecodeError {
                 _ => {}
             }
         }
-        self.0.path = found.path.into_iter().rev().collect();
+        self.at(found.path)
+    }
+
+    /// Replaces the path.
+    pub(super) fn at(mut self, path: Vec<PathStep>) -> Self {
+        self.0.path = path.into_iter().rev().collect();
         self
     }
 
@@ -225,10 +234,11 @@ fn choice(allowed: &[&str]) -> String {
 }
 
 /// Returns the length from serde's description of a list with a fixed length, such as `tuple struct
-/// Pair with 2 elements`, `a tuple of size 2` or `an array of length 2`.
-fn wanted_length(expected: &str) -> Option<usize> {
+/// Pair with 2 elements`, `a tuple of size 2`, `an array of length 2` or `2 elements in sequence`.
+pub(super) fn wanted_length(expected: &str) -> Option<usize> {
     let is_list = ["tuple ", "a tuple ", "an array "];
     let is_list = is_list.iter().any(|begin| expected.starts_with(begin));
+    let is_list = is_list || expected.ends_with(" in sequence");
     let mut words = expected.split(' ').rev().filter(|_| is_list);
     words.find_map(|word| word.parse().ok())
 }

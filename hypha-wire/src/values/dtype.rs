@@ -249,6 +249,25 @@ impl DType {
     }
 }
 
+/// Returns the type of elements that have this type in Rust, or that serde describes so.
+pub(crate) fn of_rust(name: &str) -> Option<DType> {
+    Some(match name {
+        "bool" | "a boolean" => DType::Bool,
+        "i8" => DType::Int8,
+        "i16" => DType::Int16,
+        "i32" => DType::Int32,
+        "i64" | "isize" => DType::Int64,
+        "u8" => DType::UInt8,
+        "u16" => DType::UInt16,
+        "u32" => DType::UInt32,
+        "u64" | "usize" => DType::UInt64,
+        "f16" => DType::Float16,
+        "f32" => DType::Float32,
+        "f64" => DType::Float64,
+        _ => return None,
+    })
+}
+
 /// Writes numpy's name.
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

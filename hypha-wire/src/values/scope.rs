@@ -10,8 +10,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use super::buffered;
-use super::value::{ConnectionRef, Handle, HandleKind, Map, RemoteHandle, Value};
+use super::handles;
+use super::value::{ConnectionRef, Handle, Map, RemoteHandle, Value};
 use crate::address::absolute_address;
 use crate::keys;
 
@@ -73,8 +73,7 @@ impl Origin {
         }
         let parent = self.session().map(str::to_owned);
         let remote = RemoteHandle::new(map, self.connection, parent);
-        buffered::handle_made();
-        Handle(HandleKind::Remote(Arc::new(remote)))
+        handles::share(remote)
     }
 }
 

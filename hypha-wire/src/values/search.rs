@@ -7,8 +7,11 @@
 
 use std::cmp::Reverse;
 
-use super::buffered::{self, Form, Found, Hint, Last, Notes, Outer, Seen, Shown};
+use super::array_typed::misfit;
+use super::buffered::{self, BufferedArray, Form, Found, Hint, Last, Notes, Outer, Seen, Shown};
 use super::decode_error::DecodeError;
+use super::dtype;
+use super::handles::Decoding;
 
 /// Maximum number of times that one value is decoded to find its hints. Without a maximum, a value
 /// that never fits would cost too much time.
@@ -23,41 +26,23 @@ const MAX_CANDIDATES: usize = 64;
 pub(super) fn decode<T>(
     mut attempt: impl FnMut(bool) -> Result<T, DecodeError>,
 ) -> Result<T, DecodeError> {
+    // The guard is dropped last, so that handles are released after the values of all attempts are
+    // dropped.
+    let _decoding = Decoding::begin();
     let _outer = Outer::leave();
-    let handles = buffered::handles();
     let first = attempt(true);
-    let Some(mut notes) = buffered::end().filter(|_| buffered::handles() == handles) else {
+    let Some(notes) = buffered::end() else {
         return first;
     };
-    if first.is_err() {
-        notes.fail();
-    } else if notes.refused.is_empty() {
+    if first.is_ok() && notes.refused.is_empty() {
         return first;
     }
     let mut found = None;
-    let error = Search {
-        left: MAX_ATTEMPTS,
-        may_repeat: true,
-        failed: Vec::new(),
-        best: first.as_ref().err().map(|error| Failure {
-            rank: (false, 0),
-            hints: Vec::new(),
-            last: notes.last.clone(),
-            error: error.clone(),
-        }),
-        attempt: &mut |is_kept| {
-            let handles = buffered::handles();
-            let error = match attempt(is_kept) {
-                Ok(value) => {
-                    found = found.take().or(Some(value).filter(|_| is_kept));
-                    None
-                }
-                Err(error) => Some(error),
-            };
-            (error, buffered::handles() == handles)
-        },
-    }
-    .run(notes);
+    let error = search(notes, first.as_ref().err(), &mut |is_kept| {
+        let value = attempt(is_kept)?;
+        found = found.take().or(Some(value).filter(|_| is_kept));
+        Ok(())
+    });
     match (found, error) {
         (Some(value), _) => Ok(value),
         (None, Some(error)) => Err(error),
@@ -65,20 +50,49 @@ pub(super) fn decode<T>(
     }
 }
 
+/// Decodes a value again, after an attempt with these notes. Returns the error to report if that
+/// attempt and all others failed.
+///
+/// First, each array must have exactly the expected type, because the type of an array may be the
+/// only difference between the variants of an untagged enum. If nothing fits, arrays are converted.
+fn search(
+    mut notes: Notes,
+    error: Option<&DecodeError>,
+    attempt: &mut dyn FnMut(bool) -> Result<(), DecodeError>,
+) -> Option<DecodeError> {
+    let mut search = Search::new(error.cloned(), &mut notes, false, attempt);
+    search.run(notes);
+    if !search.has_cast {
+        return search.error();
+    }
+    search.best.as_ref()?;
+    buffered::begin_with(Notes {
+        may_cast: true,
+        is_incomplete: true,
+        ..Notes::default()
+    });
+    let error = attempt(true).err();
+    let mut notes = buffered::end().unwrap_or_default();
+    let mut search = Search::new(Some(error?), &mut notes, true, attempt);
+    search.run(notes);
+    search.error()
+}
+
 /// Search for the hints with which a value can be decoded. Does not depend on the type of the
 /// value, because each instance would add a kilobyte to a program.
 struct Search<'a> {
     /// Number of attempts that are left.
     left: usize,
-    /// Whether the last attempt may be repeated.
-    may_repeat: bool,
     /// Failure to report. `None` if the first attempt succeeded.
     best: Option<Failure>,
     /// Attempts that failed. Hints that change none of their values fail again.
     failed: Vec<Failed>,
-    /// Decodes the value once, and keeps the value if the argument is true. Returns the error, and
-    /// whether the attempt may be repeated.
-    attempt: &'a mut dyn FnMut(bool) -> (Option<DecodeError>, bool),
+    /// Whether arrays of another type are converted.
+    may_cast: bool,
+    /// Whether an array would have been converted.
+    has_cast: bool,
+    /// Decodes the value once, and keeps the value if the argument is true.
+    attempt: &'a mut dyn FnMut(bool) -> Result<(), DecodeError>,
 }
 
 /// Failed attempt.
@@ -87,6 +101,8 @@ struct Failure {
     rank: (bool, usize),
     hints: Vec<Hint>,
     last: Last,
+    /// Arrays that were put into the buffer.
+    arrays: Vec<BufferedArray>,
     error: DecodeError,
 }
 
@@ -119,9 +135,35 @@ fn form(hints: &[Hint], seen: &Seen) -> Option<Form> {
     hints.iter().rev().find(suits).map(|hint| hint.form)
 }
 
-impl Search<'_> {
-    /// Searches for hints. Returns the error to report if the first attempt and all others failed.
-    fn run(mut self, first: Notes) -> Option<DecodeError> {
+impl<'a> Search<'a> {
+    /// Starts a search after an attempt with this error and these notes.
+    fn new(
+        error: Option<DecodeError>,
+        notes: &mut Notes,
+        may_cast: bool,
+        attempt: &'a mut dyn FnMut(bool) -> Result<(), DecodeError>,
+    ) -> Self {
+        if error.is_some() {
+            notes.fail();
+        }
+        Search {
+            left: MAX_ATTEMPTS,
+            failed: Vec::new(),
+            best: error.map(|error| Failure {
+                rank: (false, 0),
+                hints: Vec::new(),
+                last: notes.last.clone(),
+                arrays: Vec::new(),
+                error,
+            }),
+            may_cast,
+            has_cast: notes.has_cast,
+            attempt,
+        }
+    }
+
+    /// Searches for hints.
+    fn run(&mut self, first: Notes) {
         let refused = first.refused.clone();
         if let Some(notes) = self.watch(&[], &refused, first) {
             self.find(&mut Vec::new(), &refused, &notes);
@@ -129,16 +171,21 @@ impl Search<'_> {
             self.failed.retain(|failed| !failed.is_incomplete);
             self.find(&mut Vec::new(), &refused, &notes);
         }
+    }
+
+    /// Returns the error to report if the first attempt and all others failed.
+    fn error(mut self) -> Option<DecodeError> {
         let best = self.best.take()?;
         Some(self.locate(best))
     }
 
     /// Decodes once with these notes. Returns the error, and the notes of the attempt.
-    fn decode(&mut self, notes: Notes, is_kept: bool) -> (Option<DecodeError>, Notes) {
+    fn decode(&mut self, mut notes: Notes, is_kept: bool) -> (Option<DecodeError>, Notes) {
+        notes.may_cast = self.may_cast;
         buffered::begin_with(notes);
-        let (error, may_repeat) = (self.attempt)(is_kept);
-        self.may_repeat = may_repeat;
+        let error = (self.attempt)(is_kept).err();
         let mut notes = buffered::end().unwrap_or_default();
+        self.has_cast |= notes.has_cast;
         if error.is_some() {
             notes.fail();
         }
@@ -159,9 +206,6 @@ impl Search<'_> {
             },
             has_hints,
         );
-        if !self.may_repeat {
-            self.left = 0;
-        }
         let Some(error) = error else {
             if !has_hints {
                 return Some(notes);
@@ -183,6 +227,7 @@ impl Search<'_> {
                 rank,
                 hints: hints.to_vec(),
                 last: notes.last.clone(),
+                arrays: notes.arrays.clone(),
                 error,
             };
         }
@@ -236,9 +281,18 @@ impl Search<'_> {
     /// Adds to an error the path of the value or key that serde refused, if it can be found.
     fn locate(&mut self, failure: Failure) -> DecodeError {
         let Failure {
-            hints, last, error, ..
+            hints,
+            last,
+            arrays,
+            error,
+            ..
         } = failure;
-        let Some(shown) = last.shown.clone().filter(|_| self.may_repeat) else {
+        let wanted = last.wanted_dimensions();
+        let wanted = wanted.filter(|_| cfg!(feature = "ndarray"));
+        if let Some(error) = wanted.and_then(|wanted| self.locate_array(&hints, arrays, wanted)) {
+            return error;
+        }
+        let Some(shown) = last.shown.clone() else {
             return error;
         };
         let notes = Notes {
@@ -259,7 +313,7 @@ impl Search<'_> {
                     replaced: Some(found.position),
                     ..Notes::default()
                 };
-                self.may_repeat && self.decode(notes, false).1.last.is_replaced(&last)
+                self.decode(notes, false).1.last.is_replaced(&last)
             });
             found = position
                 .map(|index| found.swap_remove(index))
@@ -270,6 +324,40 @@ impl Search<'_> {
             Some(found) => error.found(found, &last),
             None => error,
         }
+    }
+
+    /// Returns the error for the array that has another number of dimensions than `dimensions`, if
+    /// that array can be found.
+    fn locate_array(
+        &mut self,
+        hints: &[Hint],
+        arrays: Vec<BufferedArray>,
+        dimensions: usize,
+    ) -> Option<DecodeError> {
+        let arrays = arrays.into_iter();
+        let arrays = arrays.filter(|array| array.shape.len() != dimensions);
+        for array in arrays.take(MAX_TESTED) {
+            let notes = Notes {
+                hints: hints.to_vec(),
+                probed: Some((array.position, dimensions)),
+                ..Notes::default()
+            };
+            // serde refuses the elements only if it has accepted the number of dimensions.
+            let last = self.decode(notes, false).1.last;
+            let Some(element) = last.expected else {
+                continue;
+            };
+            let element = match last.shown {
+                // A newtype of a `u16`. The element is a newtype of bytes.
+                Some(Shown::Bytes) if *element == *"u16" => "float16".to_owned(),
+                Some(Shown::Ext | Shown::Bytes) => dtype::of_rust(&element)
+                    .map_or("other elements".to_owned(), |dtype| dtype.to_string()),
+                _ => continue,
+            };
+            let message = misfit(&element, Some(dimensions), &array.dtype, &array.shape);
+            return Some(DecodeError::new(message).at(array.path));
+        }
+        None
     }
 }
 

@@ -15,6 +15,7 @@ use super::encode::EXT;
 use super::scope::{self, share};
 use super::splice::serialize_bytes;
 use super::value::{Map, Value};
+use super::wrapped::Newtype;
 use crate::keys;
 
 impl Serialize for Value {
@@ -105,12 +106,15 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     /// Reads an extension value. The decoder of this crate presents an extension value as a newtype
-    /// that contains the type byte and the data.
+    /// that contains the type byte and the data. In serde's buffer, bytes may also be a newtype.
     fn visit_newtype_struct<D: Deserializer<'de>>(
         self,
         deserializer: D,
     ) -> Result<Value, D::Error> {
-        let Binary(mut data) = Binary::deserialize(deserializer)?;
+        let mut data = match Newtype::read(deserializer)? {
+            Newtype::Ext(Binary(data)) => data,
+            Newtype::Bytes(Binary(data)) => return Ok(Value::Bytes(data)),
+        };
         if data.is_empty() {
             return Err(de::Error::custom("an extension value has no type"));
         }

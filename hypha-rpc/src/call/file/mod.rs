@@ -26,7 +26,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 
 use crate::schema::KIND;
-use hypha_wire::{Binary, Value};
+use hypha_wire::{Binary, Value, keep_until_decoded};
 use peer::{Chunk, Peer, unsupported};
 use source::{Abilities, Reader, Seekable, Source, Whole, Writer};
 
@@ -647,7 +647,11 @@ impl Serialize for RemoteFile {
 impl<'de> Deserialize<'de> for RemoteFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
-            Value::Map(members) if peer::is_file(&members) => Ok(Self::of(Peer::new(members))),
+            Value::Map(members) if peer::is_file(&members) => {
+                let file = Self::of(Peer::new(members));
+                keep_until_decoded(Arc::clone(&file.peer));
+                Ok(file)
+            }
             // `Binary` accepts any buffer, and a list of numbers, because JSON has no bytes.
             other => match other.decode_as::<Binary>() {
                 Ok(content) => Ok(content.0.into()),

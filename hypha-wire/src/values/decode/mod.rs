@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use rmp::Marker;
 use serde::de::value::{BorrowedBytesDeserializer, MapDeserializer, SeqDeserializer};
-use serde::de::{self, Deserialize, Visitor};
+use serde::de::{self, Deserialize, Deserializer as _, Visitor};
 
 use super::buffered::{self, Form};
 pub(super) use super::decode_error::DecodeError;
@@ -28,6 +28,7 @@ use super::scope::{Origin, Scope};
 use super::search;
 use super::time_type::Time;
 use super::value::Handle;
+use super::wrapped::{Wrapped, is_buffer};
 use crate::{MAX_DEPTH, keys};
 use access::{Bytes, List, Map, Variant};
 use place::Step;
@@ -35,6 +36,9 @@ use place::Step;
 /// Maximum number of items of a list or map for which memory is reserved in advance. Otherwise, in
 /// nested lists, each level could reserve memory for as many items as the frame has bytes.
 const MAX_RESERVED: usize = 4096;
+
+/// Maximum number of bytes that become a list in serde's buffer.
+const MAX_BYTES_OF_LIST: usize = 64 << 10;
 
 /// Bytes that an allocation occupies in addition to its content. An estimate, because allocators
 /// differ.
@@ -661,6 +665,26 @@ impl<'de> Decoder<'de> {
         }
     }
 
+    /// Visits the value that begins with `token`, where a value of any type is expected.
+    fn visit_any<V: Visitor<'de>>(
+        &mut self,
+        token: Token<'de>,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        if is_buffer::<V>() {
+            let wrapped = match token {
+                Token::Bin(bytes) => Wrapped::bytes(bytes),
+                Token::Ext(value) => Some(Wrapped::ext(value)),
+                _ => None,
+            };
+            if let Some(value) = wrapped {
+                self.charge(3 * ALLOCATION + 4 * size_of::<V::Value>())?;
+                return value.deserialize_any(visitor);
+            }
+        }
+        self.visit(token, visitor)
+    }
+
     /// Visits a number or `bool`, including one in an array without dimensions.
     fn number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, DecodeError> {
         let token = self.scalar(&visitor)?;
@@ -706,20 +730,24 @@ impl<'de> Decoder<'de> {
                 let fields = time.fields().map(str::as_bytes).into_iter().zip(parts);
                 visitor.visit_map(MapDeserializer::new(fields))
             }
-            Some(form) if form.is_array() => {
+            Some(form) if cfg!(feature = "ndarray") && form.is_array() => {
                 self.pos = start;
-                let mark = match form {
-                    Form::ArrayOfHalves => Some(elements::Mark::Halves),
-                    Form::Array if cfg!(feature = "half") => Some(elements::Mark::Newtype),
-                    _ => None,
-                };
                 match self.is_array_next()? {
-                    true => arrays::visit_next(self, mark, visitor)
+                    true => arrays::visit_next(self, Some(form), visitor)
                         .inspect_err(|_| buffered::out_of_range()),
                     false => self.token().and_then(|token| self.visit(token, visitor)),
                 }
             }
-            _ => self.visit(token, visitor),
+            _ => match (form, token) {
+                (Some(Form::Items), Token::Bin(bytes)) if bytes.len() <= MAX_BYTES_OF_LIST => {
+                    self.charge(ALLOCATION)?;
+                    let copies = copies(Items::Apart, bytes.len());
+                    Bytes::visit(self, bytes, copies, visitor)
+                }
+                // As a list, each byte would need the memory of a value.
+                (Some(Form::Items), Token::Bin(bytes)) => visitor.visit_borrowed_bytes(bytes),
+                (_, token) => self.visit_any(token, visitor),
+            },
         };
         self.is_inside_buffer = is_inside_buffer;
         value
@@ -788,7 +816,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
             return self.visit_recorded(visitor);
         }
         let token = self.token()?;
-        self.visit(token, visitor)
+        self.visit_any(token, visitor)
     }
 
     forward!(deserialize_any: deserialize_unit);

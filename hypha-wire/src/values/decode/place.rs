@@ -5,7 +5,9 @@ use serde::de::Unexpected;
 
 use super::access::key_text;
 use super::{Decoder, Token, text};
+use crate::values::array::NdArray;
 use crate::values::buffered::{self, At, Form, PathStep};
+use crate::values::wrapped::Wrapped;
 
 /// Maximum number of members of a map that are searched for short texts.
 const MAX_BESIDE: u32 = 8;
@@ -126,12 +128,22 @@ impl<'de> Decoder<'de> {
             Token::UInt(number) => Unexpected::Unsigned(*number),
             Token::Float(number) => Unexpected::Float(*number),
             Token::Str(value) => Unexpected::Str(text(value).ok()?),
+            Token::Bin(bytes) if Wrapped::bytes(bytes).is_some() => Unexpected::NewtypeStruct,
             Token::Bin(bytes) => Unexpected::Bytes(bytes),
             Token::Ext(_) => Unexpected::NewtypeStruct,
             Token::List(_) => Unexpected::Seq,
             Token::Map(_) => Unexpected::Map,
         };
-        buffered::value_at(&Here::new(self.input, trail, position), shown)
+        let is_bytes = matches!(token, Token::Bin(_));
+        buffered::value_at(&Here::new(self.input, trail, position), shown, is_bytes)
+    }
+
+    /// Records an array that begins at `position`. Returns the number of dimensions if the array is
+    /// probed.
+    pub(super) fn recorded_array(&self, position: usize, array: &NdArray) -> Option<usize> {
+        let trail = self.trail.as_deref().unwrap_or_default();
+        let here = Here::new(self.input, trail, position);
+        buffered::array_at(&here, array.dtype(), array.shape())
     }
 
     /// Records the key at `position` of the innermost map. Returns the form to use for it.

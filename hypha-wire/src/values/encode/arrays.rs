@@ -1,7 +1,8 @@
 //! Encodes arrays of the crate `ndarray` that are inside other types.
 //!
 //! serde converts such an array to the struct `{v, dim, data}`. This module encodes that struct as
-//! an array. The elements determine the element type.
+//! an array. The elements determine the element type. If there are no elements, the name of the
+//! Rust type determines it.
 
 use serde::de;
 use serde::ser::{self, Impossible, Serialize, Serializer};
@@ -10,7 +11,7 @@ use super::EncodeError;
 use crate::values::array::NdArray;
 use crate::values::decode::arrays::{FIELDS, VERSION};
 use crate::values::decode::{self, Decoder};
-use crate::values::dtype::{ByteOrder, DType};
+use crate::values::dtype::{self, ByteOrder, DType};
 
 /// Returns the array if `name` is the field that holds the elements, and `head` contains the
 /// preceding fields.
@@ -31,8 +32,33 @@ pub(super) fn array_of<T: Serialize + ?Sized>(
     let shape = Vec::<usize>::read(&mut decoder).filter(|_| is_version && is_dim)?;
     let mut elements = Elements::default();
     value.serialize(&mut elements).ok()?;
-    let dtype = elements.dtype.unwrap_or(DType::Float64);
+    // Only the iterator of `ndarray` has elements. Its size limits the number of types whose name
+    // becomes a part of the program.
+    let dtype = elements.dtype.or_else(|| match size_of_val(value) {
+        size if size < MIN_SEQUENCE => None,
+        _ => element_type(std::any::type_name::<T>()),
+    });
+    let dtype = dtype.unwrap_or(DType::Float64);
     NdArray::new(dtype, ByteOrder::Little, shape, elements.data.into()).ok()
+}
+
+/// Lower bound of the size of the iterator of an array that may be empty: a pointer, and at least
+/// one length, stride and index.
+const MIN_SEQUENCE: usize = 4 * size_of::<usize>();
+
+/// Returns the element type of `ndarray`'s iterator, whose type has this name, such as
+/// `ndarray::array_serde::Sequence<u16, ndarray::Dim<[usize; 2]>>`.
+fn element_type(name: &str) -> Option<DType> {
+    let (_, parameters) = name.split_once("Sequence<")?;
+    let names = parameters.split(['<', '>', ',', ' ', '&']);
+    // Without the path, and without the lifetime.
+    let names = names.filter_map(|name| name.rsplit("::").next());
+    let mut names = names.filter(|name| !name.is_empty() && !name.starts_with('\''));
+    match (names.next()?, names.next()) {
+        ("Complex", Some("f32")) => Some(DType::Complex64),
+        ("Complex", Some("f64")) => Some(DType::Complex128),
+        (name, _) => dtype::of_rust(name),
+    }
 }
 
 trait Read: for<'de> de::Deserialize<'de> {

@@ -303,7 +303,7 @@ impl Compound<'_, '_> {
         name: &'static str,
         value: &T,
     ) -> Result<(), EncodeError> {
-        if self.is_array && self.count == 2 {
+        if cfg!(feature = "ndarray") && self.is_array && self.count == 2 {
             let head = &self.encoder.out[self.start..];
             self.array = arrays::array_of(head, name, value);
             if self.array.is_some() {

@@ -115,6 +115,17 @@ impl Drop for RemoteHandle {
 }
 
 impl Handle {
+    /// Returns whether this is a handle of the same function or stream, from the same message.
+    pub(crate) fn is_of(&self, other: &RemoteHandle) -> bool {
+        let HandleKind::Remote(remote) = &self.0 else {
+            return false;
+        };
+        let address = |remote: &RemoteHandle| Arc::as_ptr(&remote.connection).cast::<()>();
+        address(remote) == address(other)
+            && remote.parent == other.parent
+            && remote.raw == other.raw
+    }
+
     /// Creates a handle of an object that this process owns.
     pub fn local<T: Any + Send + Sync>(object: Arc<T>) -> Self {
         Self(HandleKind::Local(object))
