@@ -294,7 +294,8 @@ fn attempts_to_decode_a_value_share_its_functions() {
         },
     }
     let method = |name: &str| {
-        value!({"_rtype": "method", "_rtarget": "ws/peer", "_rmethod": name, "_rpromise": true})
+        let target = "ws/peer";
+        value!({"_rtype": "method", "_rtarget": target, "_rmethod": name, "_rpromise": true})
     };
     let job = |timeout: Value| {
         value!({

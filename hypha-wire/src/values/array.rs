@@ -455,3 +455,30 @@ impl fmt::Debug for NdArray {
             .finish_non_exhaustive()
     }
 }
+
+/// Returns the message for an array of type `got` that is no array of type `expected` with this
+/// number of dimensions.
+pub(super) fn misfit(
+    expected: &str,
+    dimensions: Option<usize>,
+    got: &dyn fmt::Display,
+    shape: &[usize],
+) -> String {
+    let wanted = match dimensions {
+        None => String::new(),
+        Some(1) => " with 1 dimension".into(),
+        Some(number) => format!(" with {number} dimensions"),
+    };
+    format!("expected an array of {expected}{wanted}, got one of {got} with shape {shape:?}")
+}
+
+/// Returns the array of an empty list with this number of dimensions. An empty list contains no
+/// inner lists, so the lengths of the inner dimensions are unknown. Returns other arrays unchanged.
+pub(super) fn with_dimensions(array: NdArray, dimensions: usize) -> NdArray {
+    if !array.is_empty() || array.shape().len() >= dimensions {
+        return array;
+    }
+    let mut shape = array.shape().to_vec();
+    shape.resize(dimensions, 0);
+    array.reshaped(shape)
+}

@@ -14,11 +14,10 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::array::NdArray;
 use super::array_lists::{Lists, unsigned};
-use super::binary::Binary;
+use super::binary::{Binary, Newtype};
 use super::dtype::{ByteOrder, DType, Number};
 use super::scope::share;
 use super::value::{Map, Value};
-use super::wrapped::Newtype;
 use crate::keys;
 use crate::keys::SCHEMA_KIND;
 
@@ -355,11 +354,6 @@ impl<'de> Visitor<'de> for PieceVisitor {
     fn visit_newtype_struct<D: Deserializer<'de>>(self, content: D) -> Result<Piece, D::Error> {
         Newtype::read_bytes(content, &self).map(|bytes| Piece::Bytes(bytes.0))
     }
-}
-
-/// Returns whether elements with this `_rdtype` are plain bytes.
-pub(crate) fn is_bytes(dtype: &[u8]) -> bool {
-    std::str::from_utf8(dtype).is_ok_and(|dtype| DType::parse(dtype).0 == DType::UInt8)
 }
 
 /// Numbers that arrive in JavaScript as a typed array and in Python as a numpy array.

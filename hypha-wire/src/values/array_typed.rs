@@ -10,10 +10,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use super::array::{ArrayError, NdArray, Owned, count};
+use super::array::{ArrayError, NdArray, Owned, count, misfit, with_dimensions};
 use super::array_serde::{ArrayVisitor, array_schema};
 use super::buffered;
-use super::decode::arrays::with_dimensions;
 use super::dtype::DType;
 use super::element::Element;
 use super::value::Value;
@@ -239,22 +238,6 @@ pub(super) fn read<'de, T: Element, D: Deserializer<'de>>(
         dimensions,
         elements: PhantomData::<T>,
     })
-}
-
-/// Returns the message for an array of type `got` that is no array of type `expected` with this
-/// number of dimensions.
-pub(super) fn misfit(
-    expected: &str,
-    dimensions: Option<usize>,
-    got: &DType,
-    shape: &[usize],
-) -> String {
-    let wanted = match dimensions {
-        None => String::new(),
-        Some(1) => " with 1 dimension".into(),
-        Some(number) => format!(" with {number} dimensions"),
-    };
-    format!("expected an array of {expected}{wanted}, got one of {got} with shape {shape:?}")
 }
 
 fn misfit_of<T: Element>(dimensions: Option<usize>, array: &NdArray) -> ArrayError {

@@ -8,12 +8,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use super::array_serde;
 use super::buffered;
+use super::dtype;
 use super::scope::share;
 use super::splice::serialize_bytes;
 use super::value::Value;
-use super::wrapped::Newtype;
 use crate::keys::{self, SCHEMA_KIND};
 
 /// Binary data, such as an image or a file. Cheap to clone.
@@ -175,7 +174,7 @@ impl<'de> Visitor<'de> for BinaryVisitor {
                 // without an element type.
                 keys::RDTYPE => {
                     let dtype = entries.next_value::<Option<Cow<'de, str>>>()?;
-                    is_bytes = dtype.is_none_or(|dtype| array_serde::is_bytes(dtype.as_bytes()));
+                    is_bytes = dtype.is_none_or(|dtype| dtype::is_bytes(dtype.as_bytes()));
                 }
                 keys::RVALUE if content.is_none() => content = Some(entries.next_value()?),
                 _ => {
@@ -188,6 +187,64 @@ impl<'de> Visitor<'de> for BinaryVisitor {
             // An array has a shape, so another variant of an untagged enum may be meant.
             Some(bytes) if is_array && is_bytes && buffered::may_cast() => Ok(bytes),
             _ => Err(de::Error::invalid_type(de::Unexpected::Map, &self)),
+        }
+    }
+}
+
+/// Content of a newtype that is neither a newtype of the program nor of a number.
+pub(super) enum Newtype {
+    /// Type byte and data of an extension value.
+    Ext(Binary),
+    Bytes(Binary),
+}
+
+impl Newtype {
+    /// Reads the content of a newtype.
+    pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NewtypeVisitor)
+    }
+
+    /// Reads the content of a newtype, where only bytes are valid. `expected` describes the type.
+    pub(super) fn read_bytes<'de, D: Deserializer<'de>>(
+        deserializer: D,
+        expected: &dyn de::Expected,
+    ) -> Result<Binary, D::Error> {
+        match Self::read(deserializer)? {
+            Newtype::Bytes(bytes) => Ok(bytes),
+            Newtype::Ext(_) => Err(de::Error::invalid_type(
+                de::Unexpected::NewtypeStruct,
+                expected,
+            )),
+        }
+    }
+}
+
+struct NewtypeVisitor;
+
+impl<'de> Visitor<'de> for NewtypeVisitor {
+    type Value = Newtype;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("extension")
+    }
+
+    fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Newtype, E> {
+        Ok(Newtype::Ext(Binary(share(bytes))))
+    }
+
+    /// Other formats do not borrow bytes.
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Newtype, E> {
+        Ok(Newtype::Ext(bytes.to_vec().into()))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Newtype, D::Error> {
+        inner.deserialize_any(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Newtype, A::Error> {
+        match entries.next_entry::<(), Binary>()? {
+            Some(((), bytes)) => Ok(Newtype::Bytes(bytes)),
+            None => Err(de::Error::invalid_type(de::Unexpected::Map, &self)),
         }
     }
 }

@@ -10,11 +10,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::fmt;
 
 use serde::de::Unexpected;
 
-use super::decode_error::wanted_length;
-use super::dtype::DType;
 use super::time_type::Time;
 
 /// Maximum number of recorded refusals, and of recorded values, in one attempt.
@@ -227,7 +226,8 @@ pub(super) struct Seen {
 pub(super) struct BufferedArray {
     pub(super) path: Vec<PathStep>,
     pub(super) position: usize,
-    pub(super) dtype: DType,
+    /// Element type, as in error messages.
+    pub(super) dtype: String,
     pub(super) shape: Vec<usize>,
 }
 
@@ -399,13 +399,13 @@ pub(super) fn is_replaced(position: usize) -> bool {
 
 /// Records an array that is put into the buffer as serde's struct of an `ndarray::Array`. Returns
 /// the number of dimensions if the array is probed.
-pub(super) fn array_at(at: &dyn At, dtype: &DType, shape: &[usize]) -> Option<usize> {
+pub(super) fn array_at(at: &dyn At, dtype: &dyn fmt::Display, shape: &[usize]) -> Option<usize> {
     NOTES.with_borrow_mut(|notes| {
         if notes.arrays.len() < MAX_NOTES {
             notes.arrays.push(BufferedArray {
                 path: at.path(),
                 position: at.position(),
-                dtype: dtype.clone(),
+                dtype: dtype.to_string(),
                 shape: shape.to_vec(),
             });
         }
@@ -581,6 +581,16 @@ pub(super) fn refused(unexpected: Unexpected<'_>, expected: &str) {
 
 /// Description by which `ndarray` names its arrays.
 const ARRAY: &str = "ndarray representation";
+
+/// Returns the length from serde's description of a list with a fixed length, such as `tuple struct
+/// Pair with 2 elements`, `a tuple of size 2`, `an array of length 2` or `2 elements in sequence`.
+pub(super) fn wanted_length(expected: &str) -> Option<usize> {
+    let is_list = ["tuple ", "a tuple ", "an array "];
+    let is_list = is_list.iter().any(|begin| expected.starts_with(begin));
+    let is_list = is_list || expected.ends_with(" in sequence");
+    let mut words = expected.split(' ').rev().filter(|_| is_list);
+    words.find_map(|word| word.parse().ok())
+}
 
 /// Returns whether serde expects a type that it reads from a list of bytes.
 fn is_items(expected: &str) -> bool {

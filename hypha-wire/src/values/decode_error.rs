@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::de;
 
-use super::buffered::{self, Found, Kind, Last, PathStep, Shown, is_integer_type};
+use super::buffered::{self, Found, Kind, Last, PathStep, Shown, is_integer_type, wanted_length};
 use super::time_type::Time;
 
 /// Maximum size of a peer's key or name in an error message, in bytes. A longer string is
@@ -231,16 +231,6 @@ fn choice(allowed: &[&str]) -> String {
         [only] => format!("expected `{only}`"),
         many => format!("expected one of `{}`", many.join("`, `")),
     }
-}
-
-/// Returns the length from serde's description of a list with a fixed length, such as `tuple struct
-/// Pair with 2 elements`, `a tuple of size 2`, `an array of length 2` or `2 elements in sequence`.
-pub(super) fn wanted_length(expected: &str) -> Option<usize> {
-    let is_list = ["tuple ", "a tuple ", "an array "];
-    let is_list = is_list.iter().any(|begin| expected.starts_with(begin));
-    let is_list = is_list || expected.ends_with(" in sequence");
-    let mut words = expected.split(' ').rev().filter(|_| is_list);
-    words.find_map(|word| word.parse().ok())
 }
 
 /// Returns the protocol's name of the type that a serde visitor expects. Omits the names of Rust

@@ -249,6 +249,11 @@ impl DType {
     }
 }
 
+/// Returns whether elements with this `_rdtype` are plain bytes.
+pub(crate) fn is_bytes(dtype: &[u8]) -> bool {
+    std::str::from_utf8(dtype).is_ok_and(|dtype| DType::parse(dtype).0 == DType::UInt8)
+}
+
 /// Returns the type of elements that have this type in Rust, or that serde describes so.
 pub(crate) fn of_rust(name: &str) -> Option<DType> {
     Some(match name {

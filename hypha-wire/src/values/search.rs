@@ -7,7 +7,7 @@
 
 use std::cmp::Reverse;
 
-use super::array_typed::misfit;
+use super::array::misfit;
 use super::buffered::{self, BufferedArray, Form, Found, Hint, Last, Notes, Outer, Seen, Shown};
 use super::decode_error::DecodeError;
 use super::dtype;

@@ -10,12 +10,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use super::binary::Binary;
+use super::binary::{Binary, Newtype};
 use super::encode::EXT;
 use super::scope::{self, share};
 use super::splice::serialize_bytes;
 use super::value::{Map, Value};
-use super::wrapped::Newtype;
 use crate::keys;
 
 impl Serialize for Value {

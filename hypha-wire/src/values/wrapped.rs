@@ -8,12 +8,10 @@
 //! many.
 
 use std::any::type_name;
-use std::fmt;
 
 use serde::de::value::{BorrowedBytesDeserializer, MapDeserializer};
-use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IntoDeserializer, Visitor};
 
-use super::binary::Binary;
 use super::decode_error::DecodeError;
 
 /// Returns whether `V` is the visitor of serde's buffer.
@@ -86,63 +84,5 @@ impl<'de> IntoDeserializer<'de, DecodeError> for Part<'de> {
 
     fn into_deserializer(self) -> Self::Deserializer {
         BorrowedBytesDeserializer::new(self.0)
-    }
-}
-
-/// Content of a newtype that is neither a newtype of the program nor of a number.
-pub(super) enum Newtype {
-    /// Type byte and data of an extension value.
-    Ext(Binary),
-    Bytes(Binary),
-}
-
-impl Newtype {
-    /// Reads the content of a newtype.
-    pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NewtypeVisitor)
-    }
-
-    /// Reads the content of a newtype, where only bytes are valid. `expected` describes the type.
-    pub(super) fn read_bytes<'de, D: Deserializer<'de>>(
-        deserializer: D,
-        expected: &dyn de::Expected,
-    ) -> Result<Binary, D::Error> {
-        match Self::read(deserializer)? {
-            Newtype::Bytes(bytes) => Ok(bytes),
-            Newtype::Ext(_) => Err(de::Error::invalid_type(
-                de::Unexpected::NewtypeStruct,
-                expected,
-            )),
-        }
-    }
-}
-
-struct NewtypeVisitor;
-
-impl<'de> Visitor<'de> for NewtypeVisitor {
-    type Value = Newtype;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("extension")
-    }
-
-    fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Newtype, E> {
-        Ok(Newtype::Ext(Binary(super::scope::share(bytes))))
-    }
-
-    /// Other formats do not borrow bytes.
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Newtype, E> {
-        Ok(Newtype::Ext(bytes.to_vec().into()))
-    }
-
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Newtype, D::Error> {
-        inner.deserialize_any(self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Newtype, A::Error> {
-        match entries.next_entry::<(), Binary>()? {
-            Some(((), bytes)) => Ok(Newtype::Bytes(bytes)),
-            None => Err(de::Error::invalid_type(de::Unexpected::Map, &self)),
-        }
     }
 }

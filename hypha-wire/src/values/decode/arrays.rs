@@ -12,7 +12,7 @@ use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
 
 use super::elements::{Mark, Marked, Rows};
 use super::{DecodeError, Decoder, Token};
-use crate::values::array::NdArray;
+use crate::values::array::{NdArray, with_dimensions};
 use crate::values::array_serde::ArrayVisitor;
 use crate::values::buffered::{self, Form};
 use crate::values::dtype::DType;
@@ -87,17 +87,6 @@ impl<'d, 'de> Parts<'d, 'de> {
             next: 0,
         })
     }
-}
-
-/// Returns the array of an empty list with this number of dimensions. An empty list contains no
-/// inner lists, so the lengths of the inner dimensions are unknown. Returns other arrays unchanged.
-pub(in crate::values) fn with_dimensions(array: NdArray, dimensions: usize) -> NdArray {
-    if !array.is_empty() || array.shape().len() >= dimensions {
-        return array;
-    }
-    let mut shape = array.shape().to_vec();
-    shape.resize(dimensions, 0);
-    array.reshaped(shape)
 }
 
 impl<'de> MapAccess<'de> for Parts<'_, 'de> {
@@ -183,8 +172,7 @@ mod misfits {
     use serde::de::value::{BorrowedBytesDeserializer, SeqDeserializer};
     use serde::de::{Deserializer, IntoDeserializer, Visitor};
 
-    use crate::values::array::NdArray;
-    use crate::values::array_typed::misfit;
+    use crate::values::array::{NdArray, misfit};
     use crate::values::decode_error::DecodeError;
     use crate::values::dtype;
 

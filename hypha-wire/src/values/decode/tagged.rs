@@ -11,8 +11,9 @@ use super::elements::{Rows, number_token};
 use super::{Decoder, Items, Token, copies};
 use crate::keys;
 use crate::values::array::NdArray;
-use crate::values::array_serde::{ArrayVisitor, is_bytes};
+use crate::values::array_serde::ArrayVisitor;
 use crate::values::decode_error::DecodeError;
+use crate::values::dtype::is_bytes;
 
 /// Maximum nesting depth of typed values whose tag is not in the first entry. On each level, the
 /// search for such a tag scans all preceding entries again. Without this maximum, the time of the
