@@ -395,6 +395,13 @@ fn bytes_and_strings_stay_apart() {
     ] {
         assert_eq!(decode(tagged(sent)), Ok(tagged(Binary::from(b"ab"))));
     }
+    // A variant for the array itself is taken before a variant for its bytes.
+    let image = Array::from_vec([1, 1], vec![1u8]).expect("one");
+    let sent = NdArray::from(image.clone());
+    assert_eq!(
+        decode(sent),
+        Ok(Either::<Binary, Array<u8, 2>>::Data(image))
+    );
     // The elements of an array may be valid UTF-8.
     survives(tagged(Array::from(vec![97u16, 300])));
     // An extension value is no bytes.
