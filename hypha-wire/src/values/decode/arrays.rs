@@ -4,8 +4,8 @@
 //! numbers without an element type. The name and the fields of this struct distinguish it from
 //! other structs.
 //!
-//! Each struct of a program has its own copy of this code. Without the feature `ndarray`, no struct
-//! is an array, so that a program omits the code.
+//! Each struct of a program has its own copy of this code. Without the feature `ndarray`, such an
+//! array is an error, so that a program omits the code.
 
 use serde::de::value::{BorrowedBytesDeserializer, SeqDeserializer};
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
@@ -25,14 +25,18 @@ pub(in crate::values) const FIELDS: [&str; 3] = buffered::ARRAY_FIELDS;
 /// Returns whether a struct with this name and number of fields may be an array.
 #[inline]
 pub(in crate::values) fn is_named(name: &str, len: usize) -> bool {
-    cfg!(feature = "ndarray") && len == FIELDS.len() && name == "Array"
+    len == FIELDS.len() && name == "Array"
 }
 
 /// Returns whether the struct with this name and these fields is an array.
 #[inline]
 pub(in crate::values) fn is_array(name: &str, fields: &[&str]) -> bool {
-    cfg!(feature = "ndarray") && name == "Array" && *fields == FIELDS
+    name == "Array" && *fields == FIELDS
 }
+
+/// Message for an array in a program without the feature `ndarray`.
+pub(in crate::values) const WITHOUT_FEATURE: &str =
+    "an `ndarray::Array` needs the feature `ndarray` of hypha-rpc";
 
 /// Reads the next value as an array, and visits it as serde's struct: version, shape and elements.
 /// `form` is the form of a value that serde buffers.

@@ -917,7 +917,10 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
             };
         }
         if arrays::is_array(name, fields) && self.is_array_next()? {
-            return arrays::visit_next(self, None, visitor);
+            return match cfg!(feature = "ndarray") {
+                true => arrays::visit_next(self, None, visitor),
+                false => Err(DecodeError::new(arrays::WITHOUT_FEATURE)),
+            };
         }
         match self.token()? {
             Token::Map(len) if fields.contains(&keys::RTYPE) => {

@@ -42,6 +42,12 @@ pub(super) fn array_of<T: Serialize + ?Sized>(
     NdArray::new(dtype, ByteOrder::Little, shape, elements.data.into()).ok()
 }
 
+/// Returns whether `name` is the field that holds the elements of an array, and `head` begins with
+/// the preceding fields.
+pub(super) fn is_elements(head: &[u8], name: &str) -> bool {
+    name == FIELDS[2] && head.starts_with(b"\x83\xa1v\x01\xa3dim")
+}
+
 /// Lower bound of the size of the iterator of an array that may be empty: a pointer, and at least
 /// one length, stride and index.
 const MIN_SEQUENCE: usize = 4 * size_of::<usize>();

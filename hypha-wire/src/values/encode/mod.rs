@@ -13,7 +13,10 @@ use std::fmt;
 use serde::ser::{self, Serialize};
 
 use super::array::NdArray;
-use super::decode;
+use super::decode::{
+    self,
+    arrays::{WITHOUT_FEATURE, is_named},
+};
 use super::splice::{AcceptSplices, SPLICE, Splice, offered};
 use super::time_type::Time;
 use super::value::Value;
@@ -303,11 +306,15 @@ impl Compound<'_, '_> {
         name: &'static str,
         value: &T,
     ) -> Result<(), EncodeError> {
-        if cfg!(feature = "ndarray") && self.is_array && self.count == 2 {
+        if self.is_array && self.count == 2 {
             let head = &self.encoder.out[self.start..];
-            self.array = arrays::array_of(head, name, value);
-            if self.array.is_some() {
-                return Ok(());
+            if cfg!(feature = "ndarray") {
+                self.array = arrays::array_of(head, name, value);
+                if self.array.is_some() {
+                    return Ok(());
+                }
+            } else if arrays::is_elements(head, name) {
+                return Err(EncodeError::new(WITHOUT_FEATURE));
             }
         }
         self.count += 1;
@@ -541,7 +548,7 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
     ) -> Result<Compound<'b, 'a>, EncodeError> {
         let mut compound = self.open(Kind::Map, Some(len), false)?;
         compound.time = Time::named(name, len);
-        compound.is_array = decode::arrays::is_named(name, len);
+        compound.is_array = is_named(name, len);
         Ok(compound)
     }
 
