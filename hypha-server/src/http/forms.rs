@@ -62,8 +62,8 @@ pub(super) enum Form {
 ///
 /// # Errors
 ///
-/// Fails with 406 if `accept` permits no form of an array or binary data, and `format` is JSON,
-/// which cannot represent them.
+/// Fails with 406 if `accept` permits no form of an array or binary data. JSON is no form of them,
+/// because JSON cannot represent them.
 pub(super) fn choose(result: &RawValue, accept: &Accept, format: Format) -> Result<Form, Problem> {
     let value = |format: Format| {
         let name = match format {
@@ -93,7 +93,7 @@ pub(super) fn choose(result: &RawValue, accept: &Accept, format: Format) -> Resu
         let quality = accept.quality(kind);
         let content = (Form::Content(bytes, kind), quality);
         return best_of_binary(accept, format, vec![content], || {
-            format!("The result is binary data ({kind})")
+            format!("The result is binary data, which can be sent as {kind} or {MSGPACK}")
         });
     }
     match result.member(RTYPE).as_ref().and_then(RawValue::as_str) {
@@ -141,17 +141,15 @@ fn best_of_binary(
     let msgpack = (Form::Value(Format::Msgpack), accept.quality(MSGPACK));
     match format {
         Format::Msgpack => forms.insert(0, msgpack),
-        Format::Json => {
-            forms.push(msgpack);
-            // Last, because a response in JSON will be an error, which contains the reason.
-            forms.push((Form::Value(Format::Json), accept.quality(JSON)));
-        }
+        Format::Json => forms.push(msgpack),
     }
-    match Accept::best(forms) {
-        Some(form) => Ok(form),
-        None if format == Format::Msgpack => Ok(Form::Value(format)),
-        None => Err(problem(StatusCode::NOT_ACCEPTABLE, result())),
-    }
+    Accept::best(forms).ok_or_else(|| {
+        let detail = format!(
+            "{}; the header `Accept` of the request permits none of these types",
+            result()
+        );
+        problem(StatusCode::NOT_ACCEPTABLE, detail)
+    })
 }
 
 /// Returns the media type of a file: the published type, or else the usual type for its name.

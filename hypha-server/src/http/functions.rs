@@ -13,14 +13,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State as Shared};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use futures_util::{StreamExt as _, stream};
 use hypha_rpc::error::RejectKind;
-use hypha_rpc::{Error, Map, RemoteService, RemoteStream, Timestamp, Value};
+use hypha_rpc::{Error, Map, RemoteService, RemoteStream, Value};
 use hypha_wire::{self as wire, Args, JsonError, JsonWriter, RawValue};
 use serde_json::json;
 
@@ -185,7 +185,9 @@ async fn answer(
         // A member that is data, not a function, cannot be called, so the response contains its
         // value.
         let member = member(&service, function).ok_or_else(|| not_found(function))?;
-        return constant(&member, format);
+        let encoded = wire::to_vec(&member).map_err(|error| unencodable(&error))?;
+        let member = RawValue::new(encoded.into()).map_err(|error| unencodable(&error))?;
+        return respond(front, member, format, Accept::of(headers), service, visitor).await;
     }
     if let Some(functions) = functions {
         let calls = functions.add_to(&mut args);
@@ -216,6 +218,11 @@ fn not_found(function: &str) -> Problem {
         StatusCode::NOT_FOUND,
         format!("{} not found.", shown(function)),
     )
+}
+
+/// Returns the response for a member of a service that cannot be encoded.
+fn unencodable(error: &dyn std::error::Error) -> Problem {
+    problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 
 /// Returns the response for a request that was evicted from memory, and counts the eviction.
@@ -311,33 +318,13 @@ fn from_text(text: String) -> Result<Value, Problem> {
     Ok(text.into())
 }
 
-/// Responds with the value of a member of a service, if the member is data and not a function.
+/// Responds with the result of a function, or with a member that is data. Decodes the result only
+/// if `accept` selects a form that needs decoded values.
 ///
 /// # Errors
 ///
-/// Fails if the format is JSON and the member cannot be converted to JSON.
-fn constant(member: &Value, format: Format) -> Result<Response, Problem> {
-    let encoded = wire::to_vec(member);
-    let encoded = encoded.map_err(|e| problem(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?;
-    match format {
-        Format::Json => match to_json(member) {
-            Ok(json) => Ok(Json(json).into_response()),
-            Err(what) => Err(problem(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                cannot_be_json("result", what),
-            )),
-        },
-        Format::Msgpack => Ok(([(header::CONTENT_TYPE, MSGPACK)], encoded).into_response()),
-    }
-}
-
-/// Responds with the result of a function. Decodes the result only if `accept` selects a form that
-/// needs decoded values.
-///
-/// # Errors
-///
-/// Fails if the format is JSON and the result cannot be converted to JSON, or if the result exceeds
-/// a memory limit.
+/// Fails if `accept` permits no form of the result, if JSON is selected and the result cannot be
+/// converted to JSON, or if the result exceeds a memory limit.
 async fn respond(
     front: &Front,
     result: RawValue,
@@ -346,9 +333,12 @@ async fn respond(
     service: RemoteService,
     visitor: Visitor,
 ) -> Result<Response, Problem> {
-    let form = match accept {
-        Some(accept) => forms::choose(&result, &accept, format)?,
-        None => Form::Value(format),
+    let (form, refuses_msgpack) = match accept {
+        Some(accept) => {
+            let form = forms::choose(&result, &accept, format)?;
+            (form, accept.quality(MSGPACK) == 0)
+        }
+        None => (Form::Value(format), false),
     };
     if matches!(form, Form::File) {
         return forms::file(front, &result, service, visitor).await;
@@ -381,8 +371,12 @@ async fn respond(
             let measured = result.clone();
             let form = front.visits.run(size, move || measured.json_form()).await?;
             let (len, handles) = form.map_err(|error| {
-                let detail = unfit("result", error);
-                problem(StatusCode::INTERNAL_SERVER_ERROR, detail)
+                let status = match error {
+                    JsonError::Unfit(_) if refuses_msgpack => StatusCode::NOT_ACCEPTABLE,
+                    // The status of the Python server, which ignores `Accept`.
+                    _ => StatusCode::INTERNAL_SERVER_ERROR,
+                };
+                problem(status, unfit("result", error, BY_ACCEPT))
             })?;
             let writer = Content::Json(JsonWriter::new(result));
             (writer, len, JSON, handles)
@@ -408,53 +402,22 @@ async fn respond(
     Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
 }
 
-/// Returns the error text for a result, or another value, that cannot be converted to JSON.
-fn unfit(subject: &str, error: JsonError) -> String {
+/// Hint for a response whose form the header `Accept` selects.
+const BY_ACCEPT: &str = "send the header `Accept: application/msgpack`";
+/// Hint for a response with calls of functions, which always has the format of the request.
+const BY_REQUEST: &str = "send the request as application/msgpack";
+
+/// Returns the error text for a result, or another value, that cannot be converted to JSON. `hint`
+/// tells the client which request gets a form that can represent the value.
+fn unfit(subject: &str, error: JsonError, hint: &str) -> String {
     match error {
-        JsonError::Unfit(what) => cannot_be_json(subject, what),
+        JsonError::Unfit(what) => {
+            format!("The {subject} contains {what}, which JSON cannot represent; {hint}")
+        }
         JsonError::Invalid(error) => {
             format!("RemoteException: the {subject} is unreadable: {error}")
         }
     }
-}
-
-/// Returns the error text for a kind of value that JSON cannot represent.
-fn cannot_be_json(subject: &str, what: &str) -> String {
-    format!(
-        "The {subject} contains {what}, which JSON cannot represent; use Content-Type {MSGPACK}"
-    )
-}
-
-/// Converts a value to JSON. Returns the kind of the first value that JSON cannot represent as the
-/// error.
-fn to_json(value: &Value) -> Result<serde_json::Value, &'static str> {
-    Ok(match value {
-        Value::Float(number) => serde_json::Number::from_f64(*number)
-            .ok_or("a number that is not finite")?
-            .into(),
-        Value::Bytes(_) => return Err("binary data"),
-        Value::Ext(..) => match value.decode_as::<Timestamp>() {
-            Ok(time) => time.as_secs_f64().into(),
-            Err(_) => return Err("an extension value"),
-        },
-        Value::List(items) => items.iter().map(to_json).collect::<Result<_, _>>()?,
-        Value::Map(map) => object(map)?,
-        Value::Handle(live) => match live.raw() {
-            Some(raw) => object(raw)?,
-            None => return Err("a function"),
-        },
-        plain => plain.to_json(),
-    })
-}
-
-/// Converts a map to a JSON object, like [`to_json`].
-fn object(map: &Map) -> Result<serde_json::Value, &'static str> {
-    let entries = map
-        .iter()
-        .map(|(key, value)| Ok((key.clone(), to_json(value)?)));
-    Ok(serde_json::Value::Object(
-        entries.collect::<Result<_, &'static str>>()?,
-    ))
 }
 
 /// The body of a response with the parts of a stream.
@@ -522,9 +485,10 @@ impl StreamBody {
                 return Some((self.failed("the server is shutting down"), false));
             }
         }
-        let callback = match &part {
-            Part::Called { callback, .. } => Some(Arc::clone(callback)),
-            Part::Item(_) | Part::Named(..) => None,
+        let (callback, hint) = match &part {
+            Part::Called { callback, .. } => (Some(Arc::clone(callback)), BY_REQUEST),
+            Part::Named(..) => (None, BY_REQUEST),
+            Part::Item(_) => (None, BY_ACCEPT),
         };
         let item = match (part, self.format) {
             (Part::Item(item), Format::Json) => item,
@@ -545,10 +509,10 @@ impl StreamBody {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 let Some(callback) = callback else {
-                    return Some((self.failed(&unfit("result", error)), false));
+                    return Some((self.failed(&unfit("result", error, hint)), false));
                 };
                 // Arguments that JSON cannot represent do not end the call.
-                let part = json!({"callback": &*callback, "error": unfit("call", error)});
+                let part = json!({"callback": &*callback, "error": unfit("call", error, hint)});
                 return Some((format!("data: {part}\n\n").into(), true));
             }
             Err(_) => return Some((self.failed("the server is shutting down"), false)),

@@ -51,6 +51,14 @@ impl Desk {
         Array::from_vec([2, 3], vec![1, 2, 3, 4, 5, 600]).expect("fits")
     }
 
+    pub(crate) async fn nested(&self) -> Vec<Binary> {
+        vec![vec![1, 2].into()]
+    }
+
+    pub(crate) async fn frames(&self) -> impl Stream<Item = NdArray> {
+        futures_util::stream::iter([NdArray::from(vec![0.5])])
+    }
+
     pub(crate) async fn floats(&self) -> NdArray {
         NdArray::from(vec![0.5, 1.5])
     }
@@ -216,8 +224,53 @@ async fn without_accept_results_have_the_format_of_the_request() -> Result<()> {
         .ask("plain", "application/json", "application/msgpack")
         .await?;
     assert_eq!(kind(&headers), "application/json");
-    let (status, ..) = lab.get("image", "application/json").await?;
-    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    Ok(())
+}
+
+#[tokio::test]
+async fn binary_results_that_accept_excludes_are_not_acceptable() -> Result<()> {
+    let lab = lab().await?;
+    for format in ["application/json", "application/msgpack"] {
+        for (path, accept) in [
+            ("image", "application/json"),
+            ("image", "application/json, text/plain"),
+            ("floats", "image/png"),
+            ("bytes?content=x", "application/json"),
+            ("bytes?content=x", "image/png"),
+            ("nested", "application/json"),
+        ] {
+            let (status, _, text) = lab.ask(path, accept, format).await?;
+            let text = String::from_utf8(text)?;
+            assert_eq!(status, StatusCode::NOT_ACCEPTABLE, "{path} {accept} {text}");
+            assert!(text.contains("`Accept"), "{text}");
+            assert!(text.contains("application/msgpack"), "{text}");
+        }
+    }
+    // The header of many clients permits other forms.
+    let axios = "application/json, text/plain, */*";
+    for path in ["image", "bytes?content=x"] {
+        assert_eq!(lab.get(path, axios).await?.0, StatusCode::OK, "{path}");
+    }
+    // The Python server ignores the header, so `*/*` gets the error of that server.
+    let (status, _, text) = lab.get("nested", "*/*").await?;
+    let text = String::from_utf8(text)?;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{text}");
+    assert!(text.contains("`Accept: application/msgpack`"), "{text}");
+    let (status, headers, _) = lab.get("nested", "application/msgpack").await?;
+    assert_eq!(
+        (status, kind(&headers)),
+        (StatusCode::OK, "application/msgpack")
+    );
+    // The head of the response precedes the first item.
+    for accept in ["*/*", "application/json"] {
+        let (status, _, text) = lab.get("frames", accept).await?;
+        let text = String::from_utf8(text)?;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        assert!(text.contains("`Accept: application/msgpack`"), "{text}");
+    }
+    let (_, headers, body) = lab.get("frames", "application/msgpack").await?;
+    assert_eq!(kind(&headers), "application/msgpack");
+    assert!(!body.is_empty());
     Ok(())
 }
 
