@@ -179,15 +179,18 @@ impl ConnectOptions {
 
     /// Sets the workspace. Default: the user's own workspace. Any other workspace requires a token
     /// for that workspace.
+    ///
+    /// White space around the name is removed. An empty name counts as not set.
     pub fn workspace(mut self, workspace: impl Into<String>) -> Self {
-        self.workspace = Some(workspace.into());
+        self.workspace = trimmed(&workspace.into());
         self
     }
 
     /// Sets the access token. Default: none; the client then connects as an anonymous user.
     ///
     /// White space around the token is removed, such as the line end of a token file. An empty
-    /// token counts as no token.
+    /// token counts as no token. With a control character inside the token, such as a line end,
+    /// connecting fails with [`InvalidOption`](ConnectErrorKind::InvalidOption).
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = trimmed(&token.into());
         self
@@ -195,8 +198,10 @@ impl ConnectOptions {
 
     /// Sets the id of this client, which must be unique in the workspace. Default: random.
     ///
-    /// Letters, digits, `-`, `_` and `.` are valid. With any other character, connecting fails with
-    /// [`Error::Invalid`].
+    /// If the id is empty or contains `/`, `:` or `@`, connecting fails with [`Error::Invalid`].
+    /// The Python server accepts all other ids. `hypha-server` accepts at most 128 characters:
+    /// ASCII letters, digits, `-`, `_` and `.`. It refuses other ids with
+    /// [`Refused`](ConnectErrorKind::Refused).
     pub fn client_id(mut self, id: impl Into<String>) -> Self {
         self.client_id = Some(id.into());
         self
@@ -564,6 +569,18 @@ impl ConnectOptions {
             Some(dial) => Arc::clone(dial),
             None => self.dialer().map_err(named)?,
         };
+        // The HTTP transport sends the tokens in a header, which must not contain such characters.
+        for (option, token) in [
+            ("token", &self.token),
+            ("reconnection_token", &self.reconnection_token),
+        ] {
+            let is_broken = |token: &String| token.contains(char::is_control);
+            if token.as_ref().is_some_and(is_broken) {
+                let detail = format!("`{option}`: it contains a line end or a control character");
+                let error = ConnectError::new(ConnectErrorKind::InvalidOption, detail);
+                return Err(named(error).into());
+            }
+        }
         let limit = self.limit();
         let connecting = async {
             let silent = self.silent;
@@ -587,13 +604,10 @@ impl ConnectOptions {
         match crate::runtime::timeout(limit, connecting).await {
             Ok(Err(Error::Connect(e))) => Err(named(e).into()),
             Ok(outcome) => outcome,
-            Err(_) => {
-                let late = ConnectError::new(ConnectErrorKind::Timeout, format!("{limit:?}"));
-                Err(late
-                    .with_url(&url)
-                    .late_after(dial.earlier_failure())
-                    .into())
-            }
+            Err(_) => Err(ConnectError::late(limit, dial.proxy())
+                .with_url(&url)
+                .late_after(dial.earlier_failure())
+                .into()),
         }
     }
 
@@ -607,7 +621,7 @@ impl ConnectOptions {
         let client_id = self.client_id.clone().unwrap_or_else(wire::random_id);
         if !wire::valid_client_id(&client_id) {
             return Err(Error::Invalid(format!(
-                "client id `{client_id}`: only letters, digits, `-`, `_` and `.`"
+                "client id {client_id:?}: must not be empty or contain `/`, `:` or `@`"
             )));
         }
         let endpoint = Endpoint {
@@ -768,7 +782,10 @@ mod tests {
         assert_eq!(connect.server_url, "http://h");
         assert_eq!(connect.token.as_deref(), Some("secret"));
         assert_eq!(connect.reconnection_token.as_deref(), Some("again"));
-        let connect = connect.token(" ").reconnection_token("");
+        let connect = connect.workspace(" lab\n");
+        assert_eq!(connect.workspace.as_deref(), Some("lab"));
+        let connect = connect.token(" ").reconnection_token("").workspace(" ");
         assert_eq!((connect.token, connect.reconnection_token), (None, None));
+        assert_eq!(connect.workspace, None);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use hypha_wire::redacted_url;
 
@@ -46,6 +47,8 @@ struct Inner {
     url: Option<String>,
     /// Error message of the server, or the variable part of this error's message. May be empty.
     detail: String,
+    /// End of the message, instead of the fix for the kind.
+    hint: Option<String>,
     source: Option<Cause>,
     /// Error of the other transport, if both were tried.
     other: Option<ConnectError>,
@@ -82,7 +85,7 @@ pub enum ConnectErrorKind {
     InvalidUrl,
     /// The transport has an unknown name, or needs a feature of the crate that is not enabled.
     UnknownTransport,
-    /// A certificate, an option, or an environment variable for the proxy is invalid.
+    /// A certificate, a token, an option, or an environment variable for the proxy is invalid.
     InvalidOption,
     /// The proxy did not open a connection to the server.
     Proxy(ProxyFailure),
@@ -103,7 +106,8 @@ pub enum ConnectErrorKind {
     Redirect,
     /// The program at the URL speaks neither HTTP nor this protocol.
     NotHypha,
-    /// The connection ended during the handshake without an error message.
+    /// The connection ended during the handshake without an error message. A restarting proxy
+    /// causes this, and so does an `http://` URL for a port with TLS that sends no alert.
     ConnectionLost,
     /// The server rejected the token or the reconnection token.
     TokenRejected,
@@ -313,6 +317,7 @@ impl ConnectError {
             kind,
             url: None,
             detail,
+            hint: None,
             source: None,
             other: None,
         }))
@@ -342,6 +347,22 @@ impl ConnectError {
     pub(crate) fn with_cause(mut self, cause: Option<Cause>) -> Self {
         self.0.source = cause;
         self
+    }
+
+    /// Replaces the fix at the end of the message.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn with_hint(mut self, hint: Option<String>) -> Self {
+        self.0.hint = hint;
+        self
+    }
+
+    /// Creates the error for a connect timeout. `proxy` is the proxy, without its credentials.
+    pub(crate) fn late(limit: Duration, proxy: Option<String>) -> Self {
+        let mut late = ConnectError::new(ConnectErrorKind::Timeout, format!("{limit:?}"));
+        late.0.hint = proxy.map(|proxy| {
+            format!("check whether the proxy {proxy} is right, or list the host in NO_PROXY")
+        });
+        late
     }
 
     /// Sets the URL, unless one is set.
@@ -388,7 +409,8 @@ impl ConnectError {
         self.0.url.as_deref()
     }
 
-    /// Returns the server's message, the target of a redirect, or the fault in a URL. May be empty.
+    /// Returns the server's message, the fault in a URL, or the target of a redirect, as the URL
+    /// for [`connect`](crate::connect()). May be empty.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.0.detail
@@ -451,6 +473,7 @@ impl ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { detail, .. } = &*self.0;
+        let hint = self.0.hint.as_deref();
         let url = self.url().unwrap_or("the server");
         match self.kind() {
             ConnectErrorKind::InvalidUrl => write!(f, "invalid server URL `{url}`: {detail}")?,
@@ -504,13 +527,19 @@ impl fmt::Display for ConnectError {
                 if !detail.is_empty() {
                     write!(f, " ({detail})")?;
                 }
-                f.write_str(match self.kind().is_retryable() {
-                    true => ": try again later",
-                    false => ": check that the URL is that of a Hypha server",
-                })?;
+                let fix = match self.kind().is_retryable() {
+                    true => "try again later",
+                    false => "check that the URL is that of a Hypha server",
+                };
+                write!(f, ": {}", hint.unwrap_or(fix))?;
             }
             ConnectErrorKind::Redirect => {
-                write!(f, "{url} redirects to {detail}: connect to that address")?;
+                let fix = hint.unwrap_or("connect to that address");
+                let to = match detail.as_str() {
+                    "" => "an empty address",
+                    to => to,
+                };
+                write!(f, "{url} redirects to {to}: {fix}")?;
             }
             ConnectErrorKind::InvalidOption => {
                 write!(f, "cannot connect to {url} with the option {detail}")?;
@@ -530,6 +559,10 @@ impl fmt::Display for ConnectError {
                     write!(f, " ({detail})")?;
                 }
                 f.write_str(": try again later")?;
+                let is_plain = url.starts_with("http:") || url.starts_with("ws:");
+                if detail.is_empty() && is_plain {
+                    f.write_str(", or use `https://` or `wss://` if the port requires TLS")?;
+                }
             }
             ConnectErrorKind::TokenRejected => {
                 write!(f, "{url} rejected the token: {detail}")?;
@@ -554,6 +587,9 @@ impl fmt::Display for ConnectError {
                 write!(f, "not connected to {url}")?;
                 if !detail.is_empty() {
                     write!(f, " within {detail}")?;
+                }
+                if let Some(hint) = hint {
+                    write!(f, ": {hint}")?;
                 }
             }
         }

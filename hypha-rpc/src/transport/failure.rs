@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite;
 
 #[cfg(feature = "http")]
 use super::proxy::Proxy;
-use super::redirect::NotFollowed;
+use super::redirect::{self, NotFollowed};
 #[cfg(feature = "http")]
 use crate::error::ProxyFailure;
 #[cfg(feature = "tls")]
@@ -163,11 +163,17 @@ pub(super) fn through_proxy(proxy: &Proxy, url: &str, error: reqwest::Error) -> 
         next = error.source();
     }
     let says = |text: &str| texts.contains(text);
+    let is_socks_status = |statuses: &[&str]| {
+        let status = texts.rsplit_once("SOCKS error: ").map(|(_, status)| status);
+        status.is_some_and(|status| statuses.iter().any(|text| status.contains(text)))
+    };
     let is_connect = error.is_connect();
     let is_secure = url.starts_with("https:");
     let failed = connect_error(url, error);
     let failure = match failed.kind() {
         _ if !is_connect => return failed,
+        // With `socks5`, this program resolves the name of the server, before it asks the proxy.
+        ConnectErrorKind::Dns if says("error resolving for socks proxy") => return failed,
         ConnectErrorKind::Dns | ConnectErrorKind::ConnectionRefused => ProxyFailure::Unreachable,
         // Without TLS to the server, or before the tunnel to it exists, only the proxy uses TLS.
         ConnectErrorKind::Tls(failure)
@@ -176,8 +182,17 @@ pub(super) fn through_proxy(proxy: &Proxy, url: &str, error: reqwest::Error) -> 
             ProxyFailure::Tls(failure)
         }
         _ if says("failed to create underlying connection") => ProxyFailure::Unreachable,
-        _ if says("proxy authorization required") || says("auth") => ProxyFailure::Credentials,
+        _ if says("proxy authorization required") || says("auth") || says("credentials") => {
+            ProxyFailure::Credentials
+        }
         _ if says("tunnel error: unsuccessful") => ProxyFailure::NoWay,
+        // The library has a text for each status of SOCKS 5. `tunnel` maps the same statuses.
+        _ if is_socks_status(&["not allowed", "not supported", "255 characters"]) => {
+            ProxyFailure::Refused
+        }
+        _ if is_socks_status(&["failure", "unreachable", "refused", "expired"]) => {
+            ProxyFailure::NoWay
+        }
         _ if says("tunnel error") || says("SOCKS error") => ProxyFailure::Protocol,
         ConnectErrorKind::Unreachable => ProxyFailure::Unreachable,
         _ => return failed,
@@ -199,19 +214,32 @@ struct Redirected {
     source: Box<dyn Error + Send + Sync>,
 }
 
-/// Returns the [`ConnectError`] for a redirect that is not followed.
+/// Returns the [`ConnectError`] for a redirect that is not followed. The error names the URL that a
+/// program passes to `connect` to reach the target.
 pub(super) fn not_followed(
     url: &str,
     location: &str,
     why: NotFollowed,
     answer: impl Into<Box<dyn Error + Send + Sync>>,
 ) -> ConnectError {
+    let to = redirect::base_url(&redirect::absolute(url, location));
+    let hint = match why {
+        // With a limit of zero, the program itself wants to handle the redirect.
+        NotFollowed::TooMany(most) if most > 0 => Some(format!(
+            "that is redirect {} of this attempt, probably a loop: check the settings of the \
+             server and its proxies",
+            most + 1
+        )),
+        NotFollowed::NoTarget => Some("check the settings of the server and its proxies".into()),
+        _ => None,
+    };
     let source = Redirected {
         why,
         source: answer.into(),
     };
-    ConnectError::new(ConnectErrorKind::Redirect, location)
+    ConnectError::new(ConnectErrorKind::Redirect, to)
         .with_url(url)
+        .with_hint(hint)
         .with_source(source)
 }
 

@@ -44,9 +44,7 @@ impl Dial for Fallback {
         Box::pin(async {
             let opened = crate::runtime::timeout(self.limit, self.socket.dial()).await;
             let opened = opened.unwrap_or_else(|_| {
-                let detail = format!("{:?}", self.limit);
-                let late = ConnectError::new(ConnectErrorKind::Timeout, detail);
-                Err(late.at(self.socket.url()))
+                Err(ConnectError::late(self.limit, self.socket.proxy()).at(self.socket.url()))
             });
             let is_late = |error: &ConnectError| error.kind() == ConnectErrorKind::Timeout;
             let error = match opened {
@@ -70,6 +68,11 @@ impl Dial for Fallback {
             true => self.http.connection_type(),
             false => self.socket.connection_type(),
         }
+    }
+
+    fn proxy(&self) -> Option<String> {
+        // Both transports use the same proxy.
+        self.http.proxy()
     }
 
     fn earlier_failure(&self) -> Option<ConnectError> {

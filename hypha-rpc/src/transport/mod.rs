@@ -229,6 +229,11 @@ pub trait Dial: Send + Sync + 'static {
         None
     }
 
+    /// Returns the proxy, without its credentials, for errors of the handshake. Default: none.
+    fn proxy(&self) -> Option<String> {
+        None
+    }
+
     /// Returns the error of another transport that was tried before this transport. Default: none.
     fn earlier_failure(&self) -> Option<ConnectError> {
         None

@@ -54,6 +54,8 @@ pub(super) struct Proxy {
     pub(super) credentials: Option<(String, String)>,
     /// URL including the scheme, for the HTTP library.
     url: String,
+    /// Environment variable that contains the URL, if no option sets the proxy.
+    variable: Option<&'static str>,
 }
 
 impl fmt::Debug for Proxy {
@@ -96,6 +98,7 @@ impl Proxy {
             port,
             credentials,
             url: format!("{scheme}://{rest}"),
+            variable: None,
         })
     }
 
@@ -105,9 +108,13 @@ impl Proxy {
         &self.url
     }
 
-    /// Returns the URL without the credentials.
+    /// Returns the URL without the credentials, and the environment variable that it is from.
     pub(super) fn shown(&self) -> String {
-        redacted_url(&self.url)
+        let url = redacted_url(&self.url);
+        match self.variable {
+            Some(variable) => format!("{url} (from {variable})"),
+            None => url,
+        }
     }
 
     /// Returns the error for a failure of this proxy. `what` is the message that the proxy sent,
@@ -183,7 +190,9 @@ pub(super) fn choose(
         let detail = format!("`{source}` (`{}`): {fault}", redacted_url(&url));
         ConnectError::new(ConnectErrorKind::InvalidOption, detail)
     };
-    Proxy::parse(url.trim()).map(Some).map_err(invalid)
+    let mut proxy = Proxy::parse(url.trim()).map_err(invalid)?;
+    proxy.variable = (source != "proxy").then_some(source);
+    Ok(Some(proxy))
 }
 
 /// Returns the name and the value of the environment variable that sets the proxy for a host.

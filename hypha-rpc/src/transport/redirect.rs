@@ -44,6 +44,45 @@ fn is_secure(scheme: &str) -> Option<bool> {
     }
 }
 
+/// Returns the URL of a redirect to `location`, which is relative to the URL `from`.
+pub(super) fn absolute(from: &str, location: &str) -> String {
+    let location = location.trim();
+    let location = location.split('#').next().unwrap_or_default();
+    let Some((scheme, authority, path)) = split(from) else {
+        return location.to_owned();
+    };
+    let is_absolute = split(location).is_some_and(|(scheme, ..)| !scheme.contains(['/', '?']));
+    if location.is_empty() || is_absolute {
+        return location.to_owned();
+    }
+    if let Some(rest) = location.strip_prefix("//") {
+        return format!("{scheme}://{rest}");
+    }
+    if location.starts_with('/') {
+        return format!("{scheme}://{authority}{location}");
+    }
+    let path = path.split('?').next().unwrap_or_default();
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    match location.starts_with('?') {
+        true => format!("{scheme}://{authority}{path}{location}"),
+        false => format!("{scheme}://{authority}{folder}/{location}"),
+    }
+}
+
+/// Returns the URL of the server whose endpoint has the URL `url`: without the path of the
+/// endpoint, and with an HTTP scheme.
+pub(super) fn base_url(url: &str) -> String {
+    let path = url.split('?').next().unwrap_or_default();
+    let base = path.strip_suffix("/ws").or(path.strip_suffix("/rpc"));
+    let base = base.unwrap_or(url);
+    match base.strip_prefix("ws") {
+        Some(rest) if is_secure(base.split(':').next().unwrap_or_default()).is_some() => {
+            format!("http{rest}")
+        }
+        _ => base.to_owned(),
+    }
+}
+
 /// Returns the target of a redirect. `location` is relative to the URL `from`. The target has a
 /// WebSocket scheme if `from` has a WebSocket scheme, and an HTTP scheme otherwise.
 ///
@@ -51,28 +90,12 @@ fn is_secure(scheme: &str) -> Option<bool> {
 ///
 /// Returns [`NotFollowed`] if the client must not follow the redirect.
 pub(super) fn target(from: &str, location: &str) -> Result<String, NotFollowed> {
-    let location = location.trim();
-    let location = location.split('#').next().unwrap_or_default();
-    let (scheme, authority, path) = split(from).ok_or(NotFollowed::NoUrl)?;
+    let (scheme, authority, _) = split(from).ok_or(NotFollowed::NoUrl)?;
     let was_secure = is_secure(scheme).ok_or(NotFollowed::NoUrl)?;
-    if location.is_empty() {
+    let absolute = absolute(from, location);
+    if absolute.is_empty() {
         return Err(NotFollowed::NoTarget);
     }
-    let absolute = match location.strip_prefix("//") {
-        Some(rest) => format!("{scheme}://{rest}"),
-        None if split(location).is_some_and(|(scheme, ..)| !scheme.contains(['/', '?'])) => {
-            location.to_owned()
-        }
-        None if location.starts_with('/') => format!("{scheme}://{authority}{location}"),
-        None => {
-            let path = path.split('?').next().unwrap_or_default();
-            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-            match location.starts_with('?') {
-                true => format!("{scheme}://{authority}{path}{location}"),
-                false => format!("{scheme}://{authority}{folder}/{location}"),
-            }
-        }
-    };
     let (scheme, to, rest) = split(&absolute).ok_or(NotFollowed::NoUrl)?;
     let secure = is_secure(scheme).ok_or(NotFollowed::NoUrl)?;
     if was_secure && !secure {
@@ -142,6 +165,28 @@ mod tests {
             ),
         ] {
             assert_eq!(target(from, location).as_deref(), Ok(to), "{location}");
+        }
+    }
+
+    #[test]
+    fn the_base_url_has_no_endpoint() {
+        for (from, location, base) in [
+            (
+                "ws://h:1/ws",
+                "https://other/hypha/ws",
+                "https://other/hypha",
+            ),
+            ("ws://h:1/ws", "/ws", "http://h:1"),
+            ("wss://h/a/ws", "b/ws?t=1", "https://h/a/b"),
+            ("http://h/rpc?x=1", "//other/rpc?x=1", "http://other"),
+            (
+                "https://h/rpc",
+                "https://other/login?to=/rpc",
+                "https://other/login?to=/rpc",
+            ),
+            ("ws://h/ws", "wsx://other/ws", "wsx://other"),
+        ] {
+            assert_eq!(base_url(&absolute(from, location)), base, "{location}");
         }
     }
 

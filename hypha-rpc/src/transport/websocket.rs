@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Response, header};
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Response, Uri, header};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -65,6 +65,13 @@ impl Dial for Dialer {
     fn url(&self) -> Option<&str> {
         Some(&self.url)
     }
+
+    fn proxy(&self) -> Option<String> {
+        let uri: Uri = self.url.parse().ok()?;
+        let (secure, host, port) = target(&uri)?;
+        let proxy = proxy::choose(&self.options.proxy, secure, host, port).ok()?;
+        proxy.map(|proxy| proxy.shown())
+    }
 }
 
 /// A client's WebSocket connection.
@@ -107,6 +114,18 @@ enum Opened {
     },
 }
 
+/// Returns whether the URL requires TLS, its host without brackets, and its port. Returns `None` if
+/// the URL is not that of a WebSocket.
+fn target(uri: &Uri) -> Option<(bool, &str, u16)> {
+    let (secure, usual) = match uri.scheme_str() {
+        Some("ws") => (false, 80),
+        Some("wss") => (true, 443),
+        _ => return None,
+    };
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+    Some((secure, host, uri.port_u16().unwrap_or(usual)))
+}
+
 /// Opens a socket to `url` without following redirects.
 async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError> {
     let invalid =
@@ -142,19 +161,11 @@ async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError
         .max_frame_size(Some(MAX_FRAME))
         .max_message_size(Some(MAX_FRAME));
     let uri = request.uri();
-    let port = uri.port_u16().or(match uri.scheme_str() {
-        Some("ws") => Some(80),
-        Some("wss") => Some(443),
-        _ => None,
-    });
-    let (Some(host), Some(port)) = (uri.host(), port) else {
+    let Some((secure, host, port)) = target(uri) else {
         return Err(invalid("it is not `ws://host` or `wss://host`".into()));
     };
-    // Resolve the name in a separate step. A connect that also resolves reports an unknown host as
-    // an error without a specific kind.
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_endpoint = uri.path().ends_with("/ws");
     let failed = |error| failure::connect_error(url, error);
-    let secure = uri.scheme_str() == Some("wss");
     let named = |e: ConnectError| e.with_url(url);
     let connector = connector(secure, options).map_err(named)?;
     let proxy = proxy::choose(&options.proxy, secure, host, port).map_err(named)?;
@@ -164,6 +175,8 @@ async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError
             opened.map_err(named)?
         }
         None => {
+            // Resolve the name in a separate step. A connect that also resolves reports an unknown
+            // host as an error without a specific kind.
             let addresses = failure::look_up(host, port).await.map_err(failed)?;
             let opened = TcpStream::connect(&*addresses).await;
             let stream = opened.map_err(|e| failed(e.into()))?;
@@ -193,7 +206,13 @@ async fn open(url: &str, options: &SocketOptions) -> Result<Opened, ConnectError
                 _ => {
                     let body = answer.body().as_deref().unwrap_or_default();
                     let body = String::from_utf8_lossy(body);
-                    Err(answer::unexpected(url, status, &body).with_source(kept))
+                    let error = answer::unexpected(url, status, &body).with_source(kept);
+                    let hint = (!is_endpoint && !error.is_retryable()).then(|| {
+                        "add `/ws` to the URL, or use `http://` or `https://` instead of `ws://` \
+                         or `wss://`"
+                            .to_owned()
+                    });
+                    Err(error.with_hint(hint))
                 }
             }
         }

@@ -184,3 +184,27 @@ async fn tokens_are_not_shown() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_socket_url_without_the_endpoint_is_named() {
+    let page = servers::answer("200 OK", "", "This is a Hypha server");
+    let server = servers::plain(page).await;
+    for (path, missing) in [("", true), ("/", true), ("/hypha", true), ("/ws", false)] {
+        let url = format!("ws://127.0.0.1:{}{path}", server.port);
+        let error = refused(hypha_rpc::connect(&url)).await;
+        assert_eq!(error.kind(), ConnectErrorKind::HttpStatus(200), "{error:?}");
+        let text = error.to_string();
+        assert_eq!(text.contains("add `/ws`"), missing, "{text}");
+    }
+}
+
+/// A server over a WebSocket sends the same message in an `error` frame.
+#[tokio::test]
+async fn a_refused_client_id_has_one_kind() {
+    let body = r#"{"success": false, "detail": "Invalid client id: a b"}"#;
+    let server = servers::plain(servers::answer("403 Forbidden", "", body)).await;
+    let connect = hypha_rpc::connect(format!("http://127.0.0.1:{}", server.port));
+    let error = refused(connect.client_id("a b").transport(Transport::Http)).await;
+    assert_eq!(error.kind(), ConnectErrorKind::Refused, "{error:?}");
+    assert_eq!(error.detail(), "Invalid client id: a b");
+}

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::process::Command;
+use std::time::Duration;
 
 use hypha_rpc::error::{ConnectErrorKind, ProxyFailure, TlsFailure};
 use hypha_rpc::transport::Transport;
@@ -386,5 +387,157 @@ async fn with_variables() {
         assert_eq!(error.kind(), ConnectErrorKind::Dns, "{error:?}");
         let error = refused(connect("http://hypha.invalid").no_proxy()).await;
         assert_eq!(error.kind(), ConnectErrorKind::Dns, "{error:?}");
+    }
+}
+
+/// Starts a SOCKS proxy without passwords that responds to each request with `status`. Records the
+/// address type and the address of each request.
+async fn open_socks_proxy(port: u16, status: u8, heads: Heads) -> Server {
+    serve(move |mut socket| {
+        let heads = heads.clone();
+        async move {
+            let mut hello = [0; 3];
+            let _ = socket.read_exact(&mut hello).await;
+            let _ = socket.write_all(&[5, 0]).await;
+            let mut head = [0; 4];
+            let _ = socket.read_exact(&mut head).await;
+            let length = match head[3] {
+                1 => 4,
+                4 => 16,
+                _ => usize::from(socket.read_u8().await.unwrap_or_default()),
+            };
+            let mut address = vec![0; length + 2];
+            let _ = socket.read_exact(&mut address).await;
+            heads.push(&format!("{} {:?}", head[3], &address[..length]));
+            let _ = socket.write_all(&[5, status, 0, 1, 0, 0, 0, 0, 0, 0]).await;
+            if status == 0 {
+                tunnel(socket, port).await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_socks_proxy_receives_an_ipv6_address() {
+    let server = hypha::server(Heads::default()).await;
+    for scheme in ["socks5", "socks5h"] {
+        for transport in [Transport::WebSocket, Transport::Http] {
+            let heads = Heads::default();
+            let proxy = open_socks_proxy(server.port, 0, heads.clone()).await;
+            let connect = hypha_rpc::connect("http://[fd12::1]:9527").transport(transport);
+            connected(connect.proxy(format!("{scheme}://127.0.0.1:{}", proxy.port))).await;
+            let address = "fd12::1".parse::<std::net::Ipv6Addr>().expect("an address");
+            assert_eq!(heads.first(), format!("4 {:?}", address.octets()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn failures_behind_a_socks_proxy_have_one_kind() {
+    for (status, failure) in [
+        (1, ProxyFailure::NoWay),
+        (2, ProxyFailure::Refused),
+        (3, ProxyFailure::NoWay),
+        (4, ProxyFailure::NoWay),
+        (5, ProxyFailure::NoWay),
+        (6, ProxyFailure::NoWay),
+        (7, ProxyFailure::Refused),
+        (8, ProxyFailure::Refused),
+    ] {
+        let proxy = open_socks_proxy(0, status, Heads::default()).await;
+        for transport in TRANSPORTS {
+            let connect = hypha_rpc::connect("http://h.invalid").transport(transport);
+            let connect = connect.proxy(format!("socks5h://127.0.0.1:{}", proxy.port));
+            let error = refused(connect).await;
+            let kind = ConnectErrorKind::Proxy(failure);
+            assert_eq!(error.kind(), kind, "{transport:?} {status}: {error:?}");
+        }
+    }
+    let heads = Heads::default();
+    let socks = socks_proxy(0, heads.clone()).await;
+    for transport in TRANSPORTS {
+        // This program resolves the host name, so the proxy is not at fault.
+        let connect = hypha_rpc::connect("http://h.invalid").transport(transport);
+        let connect = connect.proxy(format!("socks5://127.0.0.1:{}", socks.port));
+        let error = refused(connect).await;
+        assert_eq!(
+            error.kind(),
+            ConnectErrorKind::Dns,
+            "{transport:?}: {error:?}"
+        );
+        // The name of the proxy cannot be resolved.
+        let connect = hypha_rpc::connect("http://127.0.0.9").transport(transport);
+        let error = refused(connect.proxy("socks5://proxy.invalid")).await;
+        let kind = ConnectErrorKind::Proxy(ProxyFailure::Unreachable);
+        assert_eq!(error.kind(), kind, "{transport:?}: {error:?}");
+        let connect = hypha_rpc::connect("http://h.invalid").transport(transport);
+        let connect = connect.proxy(format!("socks5h://me:wrong!@127.0.0.1:{}", socks.port));
+        let error = refused(connect).await;
+        let kind = ConnectErrorKind::Proxy(ProxyFailure::Credentials);
+        assert_eq!(error.kind(), kind, "{transport:?}: {error:?}");
+    }
+}
+
+/// Starts a proxy that accepts connections and never responds.
+async fn silent_proxy() -> Server {
+    serve(|socket| async move {
+        std::future::pending::<()>().await;
+        drop(socket);
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_silent_proxy_is_named() {
+    let proxy = silent_proxy().await;
+    for scheme in ["http", "socks5h"] {
+        for transport in TRANSPORTS {
+            let connect = hypha_rpc::connect("http://h.invalid").transport(transport);
+            let connect = connect.connect_timeout(Duration::from_millis(100));
+            let url = format!("{scheme}://u:SECRET@127.0.0.1:{}", proxy.port);
+            let error = refused(connect.proxy(url)).await;
+            assert_eq!(error.kind(), ConnectErrorKind::Timeout, "{error:?}");
+            let text = error.to_string();
+            let shown = format!("the proxy {scheme}://127.0.0.1:{}", proxy.port);
+            assert!(text.contains(&shown), "{transport:?}: {text}");
+            let all = format!("{error:?} {text}");
+            assert!(!all.contains("SECRET") && !all.contains("from "), "{all}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_of_the_environment_is_named() {
+    let silent = silent_proxy().await;
+    let program = std::env::current_exe().expect("this program");
+    for port in [silent.port, servers::closed_port().await] {
+        let mut child = Command::new(&program);
+        child
+            .args(["--exact", "proxies::with_a_bad_variable", "--ignored"])
+            .env_remove("http_proxy")
+            .env_remove("no_proxy")
+            .env_remove("NO_PROXY")
+            .env("HTTP_PROXY", format!("http://u:SECRET@127.0.0.1:{port}"));
+        let output = tokio::task::spawn_blocking(move || child.output()).await;
+        let output = output.expect("no panic").expect("runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+#[ignore = "`a_proxy_of_the_environment_is_named` runs it with its variable"]
+async fn with_a_bad_variable() {
+    for transport in TRANSPORTS {
+        let connect = hypha_rpc::connect("http://h.invalid").transport(transport);
+        let error = refused(connect.connect_timeout(Duration::from_millis(100))).await;
+        let text = error.to_string();
+        assert!(text.contains("the proxy http://127.0.0.1:"), "{text}");
+        assert!(text.contains("(from HTTP_PROXY)"), "{text}");
+        assert!(!text.contains("SECRET"), "{text}");
     }
 }

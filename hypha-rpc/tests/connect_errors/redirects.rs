@@ -125,3 +125,52 @@ async fn the_number_of_redirects_is_bounded() {
         }
     }
 }
+
+/// The URL in the message is the one that a program passes to `connect`.
+#[tokio::test]
+async fn the_target_of_a_redirect_is_the_url_to_connect_to() {
+    let first = redirecting("https://hypha.invalid/base".into()).await;
+    for transport in TRANSPORTS {
+        let base = format!("http://127.0.0.1:{}", first.port);
+        let error = refused(hypha_rpc::connect(base).transport(transport)).await;
+        assert_eq!(error.kind(), ConnectErrorKind::Redirect, "{error:?}");
+        assert_eq!(error.detail(), "https://hypha.invalid/base");
+        let text = error.to_string();
+        assert!(text.contains("/base: connect to that address"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_without_a_target_is_named() {
+    let server = servers::plain(answer("302 Found", "Location: #\r\n", "")).await;
+    for transport in TRANSPORTS {
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let text = refused(hypha_rpc::connect(&base).transport(transport)).await;
+        assert!(
+            text.to_string().contains("to an empty address: check"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_loop_of_redirects_is_named() {
+    let server = servers::by_request(|head| {
+        let path = head.split([' ', '?']).nth(1).unwrap_or_default();
+        answer(
+            "307 Temporary Redirect",
+            &format!("Location: {path}\r\n"),
+            "",
+        )
+    })
+    .await;
+    for transport in TRANSPORTS {
+        let base = format!("http://127.0.0.1:{}", server.port);
+        let error = refused(hypha_rpc::connect(&base).transport(transport)).await;
+        assert_eq!(error.kind(), ConnectErrorKind::Redirect, "{error:?}");
+        assert_eq!(error.detail(), base);
+        let text = error.to_string();
+        assert!(text.contains("loop"), "{text}");
+        assert!(!text.contains("connect to that address"), "{text}");
+    }
+}

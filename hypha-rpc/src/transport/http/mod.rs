@@ -122,6 +122,11 @@ impl Dial for Dialer {
         Some(self.requests.url())
     }
 
+    #[cfg(not(target_family = "wasm"))]
+    fn proxy(&self) -> Option<String> {
+        self.requests.proxy()
+    }
+
     fn connection_type(&self) -> &'static str {
         "http_streaming"
     }
@@ -512,7 +517,10 @@ async fn refused(url: String, mut response: Response) -> ConnectError {
         StatusCode::UNAUTHORIZED => {
             ConnectError::from_server(format!("Authentication error: {detail}")).with_url(&url)
         }
-        StatusCode::FORBIDDEN if !detail.contains("Permission denied for workspace") => {
+        StatusCode::FORBIDDEN
+            if !detail.contains("Permission denied for workspace")
+                && !detail.contains("Invalid client id") =>
+        {
             let detail = format!("Permission denied for workspace: {detail}");
             ConnectError::from_server(detail).with_url(&url)
         }

@@ -71,6 +71,11 @@ impl Requests {
         })
     }
 
+    /// Returns the proxy, without its credentials.
+    pub(super) fn proxy(&self) -> Option<String> {
+        self.proxy.as_ref().map(Proxy::shown)
+    }
+
     /// Returns the URL, without a query.
     pub(super) fn url(&self) -> &str {
         self.url.as_str()
@@ -193,8 +198,11 @@ struct Resolver;
 impl reqwest::dns::Resolve for Resolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         Box::pin(async move {
+            // For a SOCKS proxy, reqwest passes the host of the URL, with the brackets of an IPv6
+            // address.
+            let name = name.as_str().trim_start_matches('[').trim_end_matches(']');
             // reqwest replaces this port with the port in the URL.
-            let found = failure::look_up(name.as_str(), 0).await?;
+            let found = failure::look_up(name, 0).await?;
             Ok(Box::new(found.into_iter()) as reqwest::dns::Addrs)
         })
     }
