@@ -13,7 +13,7 @@ pub trait Directions {
 
     async fn listen(
         &self,
-        listener: Callback<Report22, Report>,
+        listener: Callback<Report2, Report>,
     ) -> Result<String, String>;
 
     async fn items(&self) -> impl Stream<Item = Report2> + Send;
@@ -44,9 +44,11 @@ pub struct Report2 {
     /// Number that the service assigns.
     pub number: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<String>")]
     pub tags: Option<Vec<String>>,
     pub label: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[schemars(with = "Value", extend("x-hypha-absent" = true))]
     pub anything: Option<Value>,
     #[serde(default = "default_report2_limits")]
     pub limits: Vec<std::time::Duration>,
@@ -63,28 +65,10 @@ pub struct Report {
     pub password: String,
     pub tags: Vec<String>,
     pub label: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[schemars(with = "Value", extend("x-hypha-absent" = true))]
     pub anything: Option<Value>,
     #[serde(default = "default_report_limits")]
-    pub limits: Vec<std::time::Duration>,
-}
-
-fn default_report22_limits() -> Vec<std::time::Duration> {
-    vec![std::time::Duration::from_secs_f64(1.5)]
-}
-
-/// A report.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Report22 {
-    pub title: String,
-    /// Number that the service assigns.
-    pub number: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tags: Option<Vec<String>>,
-    pub label: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub anything: Option<Value>,
-    #[serde(default = "default_report22_limits")]
     pub limits: Vec<std::time::Duration>,
 }
 
@@ -96,7 +80,8 @@ fn default_plain_counts() -> std::collections::BTreeMap<String, u8> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Plain {
     pub label: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[schemars(with = "Value", extend("x-hypha-absent" = true))]
     pub anything: Option<Value>,
     #[serde(default = "default_plain_counts")]
     pub counts: std::collections::BTreeMap<String, u8>,
@@ -109,4 +94,13 @@ pub struct Parts {
     pub file: Option<RemoteFile>,
     pub progress: Option<Callback<u8>>,
     pub source: Option<RemoteStream<u8>>,
+}
+
+/// Reads a field in which null differs from a missing field.
+fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }

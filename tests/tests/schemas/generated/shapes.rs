@@ -309,6 +309,10 @@ pub struct Fields {
     pub second: Same2,
     pub big: u64,
     pub small: i64,
+    /// Null deletes, and a missing field changes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[schemars(extend("x-hypha-absent" = true))]
+    pub change: Option<Option<u8>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -442,4 +446,13 @@ pub struct Unit;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Closed {
+}
+
+/// Reads a field in which null differs from a missing field.
+fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }

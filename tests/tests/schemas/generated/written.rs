@@ -30,8 +30,10 @@ pub trait Written {
 pub struct StatesResult {
     pub id: i64,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[schemars(extend("x-hypha-absent" = true))]
     pub level: Option<Option<i64>>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[schemars(extend("x-hypha-absent" = true))]
     pub name: Option<Option<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "f64")]
@@ -39,7 +41,7 @@ pub struct StatesResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub width: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    #[schemars(with = "Value")]
+    #[schemars(with = "Value", extend("x-hypha-absent" = true))]
     pub any: Option<Value>,
 }
 
@@ -47,8 +49,10 @@ pub struct StatesResult {
 pub struct StatesIt {
     pub id: i64,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[schemars(extend("x-hypha-absent" = true))]
     pub level: Option<Option<i64>>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[schemars(extend("x-hypha-absent" = true))]
     pub name: Option<Option<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "f64")]
@@ -56,7 +60,7 @@ pub struct StatesIt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub width: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    #[schemars(with = "Value")]
+    #[schemars(with = "Value", extend("x-hypha-absent" = true))]
     pub any: Option<Value>,
 }
 
