@@ -1,7 +1,21 @@
 //! Determines the classes of exceptions. Peers in other languages send the class only as part of a
 //! string.
 
+use std::borrow::Cow;
+
 use hypha_wire::WireError;
+
+/// First line of a traceback in Python.
+const HEADER: &str = "Traceback (most recent call last):";
+
+/// First line of the traceback of an exception group in Python.
+const GROUP_HEADER: &str = "  + Exception Group Traceback (most recent call last):";
+
+/// Lines between the traceback of an exception and the traceback of the exception that it caused.
+const CHAIN: [&str; 2] = [
+    "\n\nDuring handling of the above exception, another exception occurred:\n\n",
+    "\n\nThe above exception was the direct cause of the following exception:\n\n",
+];
 
 /// Splits an error into the exception class and the message.
 ///
@@ -10,38 +24,43 @@ use hypha_wire::WireError;
 /// JavaScript, the message is `Name: message`. For a synchronous method in Python, only the trace
 /// contains the class.
 ///
-/// A name counts as a class if it ends with a usual suffix such as `Error`, or if it is in `known`.
-/// `known` contains the class names in the contract of the caller.
+/// If the trace names the class, the first word of the message does not count as a class. A
+/// traceback of Python and a stack of V8 name the class at a known place, so every name there is a
+/// class. In other errors, a name counts as a class only if it ends with a usual suffix such as
+/// `Error`, or if it is in `known`. `known` contains the class names in the contract of the caller.
 pub(super) fn split(error: &WireError, known: &[&str]) -> (Option<String>, String) {
     let message = error.message.trim_end();
-    if message.starts_with("Traceback (most recent call last)") {
-        let last = last_entry(message);
-        return match prefix(last, known) {
-            Some((class, rest)) => (Some(class.to_owned()), rest.to_owned()),
-            // Python omits the colon if the message is empty.
-            None if is_class(last, known) => (Some(last.to_owned()), String::new()),
-            None => (None, last.to_owned()),
+    let trace = error.trace.trim_end();
+    // A Python client converts the exception of an asynchronous method to a new `Exception` with
+    // the traceback as its message.
+    let converted = trace.strip_prefix("Exception: ") == Some(message);
+    let is_traceback = match converted {
+        true => first_traceback(message).is_some(),
+        false => starts_traceback(message) && !starts_traceback(trace),
+    };
+    if is_traceback {
+        return of_traceback(message);
+    }
+    if let Some(class) = class_in_trace(message, trace, known) {
+        return match passed_on(class, message) {
+            Some(inner) => of_traceback(inner),
+            None => (Some(class.to_owned()), message.to_owned()),
         };
     }
-    if let Some((class, rest)) = prefix(message, known) {
-        return (Some(class.to_owned()), rest.to_owned());
+    if starts_traceback(trace) {
+        let (class, text) = of_traceback(trace);
+        let whole = class.as_ref().map(|class| format!("{class}: {text}"));
+        return match whole.as_deref() == Some(message) {
+            true => (class, text),
+            // The traceback of an exception with notes, of a group and of a `SyntaxError` contains
+            // other text than its message.
+            false => (class, message.to_owned()),
+        };
     }
-    // JavaScript also omits the colon if the message is empty. A message of one word may also be no
-    // class, so check that the trace begins with the same line.
-    if is_class(message, known) && error.trace.lines().next() == Some(message) {
-        return (Some(message.to_owned()), String::new());
+    match prefix(message, known).or_else(|| class_of_stack(message, trace)) {
+        Some((class, rest)) => (Some(class.to_owned()), rest.to_owned()),
+        None => (None, message.to_owned()),
     }
-    let last = last_entry(error.trace.trim_end());
-    let class = match message {
-        "" => Some(last),
-        _ => last
-            .strip_suffix(message)
-            .and_then(|head| head.trim_end().strip_suffix(':'))
-            // In the trace of a Rust peer, the lines before the class contain causes and data.
-            .and_then(|head| head.rsplit('\n').next()),
-    };
-    let class = class.filter(|class| is_class(class, known));
-    (class.map(str::to_owned), message.to_owned())
 }
 
 /// Returns whether `name` is the name of the class `class`. `name` may omit the module of the
@@ -50,28 +69,131 @@ pub(super) fn is_named(class: &str, name: &str) -> bool {
     class == name || class.rsplit('.').next() == Some(name)
 }
 
-/// Returns the message without the quotes around it. In Python, the message of a `KeyError` is the
-/// key in quotes.
-pub(super) fn unquoted(message: &str) -> &str {
-    ['\'', '"']
+/// Returns the value of a string literal of Python. Returns the message itself if it is not such a
+/// literal. In Python, the message of a `KeyError` is the key as a literal.
+pub(super) fn unquoted(message: &str) -> Cow<'_, str> {
+    let literal = ['\'', '"']
         .into_iter()
-        .find_map(|mark| message.strip_prefix(mark)?.strip_suffix(mark))
-        .unwrap_or(message)
+        .find_map(|mark| Some((mark, message.strip_prefix(mark)?.strip_suffix(mark)?)));
+    let Some((mark, mut rest)) = literal else {
+        return message.into();
+    };
+    let mut text = String::with_capacity(rest.len());
+    while let Some(at) = rest.find(['\\', mark]) {
+        let (before, escaped) = (&rest[..at], &rest[at + 1..]);
+        if rest[at..].starts_with(mark) {
+            return message.into();
+        }
+        text.push_str(before);
+        // Python keeps a backslash that begins no escape sequence.
+        let (character, after) = escape(escaped).unwrap_or(('\\', escaped));
+        text.push(character);
+        rest = after;
+    }
+    text.push_str(rest);
+    text.into()
 }
 
-/// Returns the last entry of a trace. The last entry follows the stack frames of the last
-/// traceback, and consists of the class and the message. The message may have several lines, and
-/// some of them may be empty. If the string contains no traceback, returns the whole string.
-fn last_entry(trace: &str) -> &str {
-    let header = trace.rfind("Traceback (most recent call last):");
-    let Some(frames) = header.and_then(|start| trace[start..].split_once('\n')) else {
-        return trace.trim();
+/// Decodes the escape sequence of Python at the start of `text`, which follows a backslash. Returns
+/// the character and the remaining string.
+fn escape(text: &str) -> Option<(char, &str)> {
+    let kind = text.chars().next()?;
+    let after = &text[kind.len_utf8()..];
+    let digits = match kind {
+        '\\' | '\'' | '"' => return Some((kind, after)),
+        'n' => return Some(('\n', after)),
+        'r' => return Some(('\r', after)),
+        't' => return Some(('\t', after)),
+        'x' => 2,
+        'u' => 4,
+        'U' => 8,
+        _ => return None,
     };
-    let mut rest = frames.1;
+    let code = u32::from_str_radix(after.get(..digits)?, 16).ok()?;
+    Some((char::from_u32(code)?, &after[digits..]))
+}
+
+/// Returns the class in a trace that ends with `Class: message`.
+fn class_in_trace<'a>(message: &str, trace: &'a str, known: &[&str]) -> Option<&'a str> {
+    if message.is_empty() {
+        return is_class(trace, known).then_some(trace);
+    }
+    let head = trace.strip_suffix(message)?.trim_end().strip_suffix(':')?;
+    // In the trace of a Rust peer, the lines before the class contain causes and data.
+    let class = head.rsplit('\n').next()?;
+    let is_python = head.contains(HEADER) && is_name(class);
+    (is_python || is_class(class, known)).then_some(class)
+}
+
+fn starts_traceback(text: &str) -> bool {
+    text.starts_with(HEADER) || text.starts_with(GROUP_HEADER)
+}
+
+/// Returns the string from the first traceback on. A cause that was never raised has no traceback,
+/// and precedes the first one.
+fn first_traceback(text: &str) -> Option<&str> {
+    if starts_traceback(text) {
+        return Some(text);
+    }
+    let starts = [HEADER, GROUP_HEADER].map(|header| text.find(&format!("\n\n{header}\n")));
+    let start = starts.into_iter().flatten().min()?;
+    Some(&text[start + 2..])
+}
+
+/// Returns the class and the message of the exception that a traceback of Python belongs to. The
+/// last traceback of a chain is the traceback of this exception.
+fn of_traceback(text: &str) -> (Option<String>, String) {
+    let ends = CHAIN
+        .iter()
+        .filter_map(|chain| Some(text.rfind(chain)? + chain.len()));
+    let last = ends.filter(|&end| starts_traceback(&text[end..])).max();
+    let entry = match last {
+        Some(start) => last_entry(&text[start..]),
+        None => last_entry(first_traceback(text).unwrap_or(text)),
+    };
+    // Python omits the colon if the message is empty.
+    let end = entry.find([':', '\n']).unwrap_or(entry.len());
+    let (class, rest) = entry.split_at(end);
+    if !is_name(class) {
+        return (None, entry);
+    }
+    let message = rest.strip_prefix(':').unwrap_or(rest);
+    let message = message.strip_prefix(' ').unwrap_or(message);
+    match passed_on(class, message) {
+        Some(inner) => of_traceback(inner),
+        None => (Some(class.to_owned()), message.to_owned()),
+    }
+}
+
+/// Returns the last entry of a traceback, which follows the stack frames. The entry consists of the
+/// class and the message. The message may have several lines, and some of them may be empty.
+fn last_entry(traceback: &str) -> String {
+    if traceback.starts_with(GROUP_HEADER) {
+        // The exceptions in the group follow a line that begins with `  +-`.
+        let lines = traceback.lines().skip(1);
+        let own = lines.map_while(|line| line.strip_prefix("  | "));
+        let entry: Vec<&str> = own.skip_while(|line| line.starts_with(' ')).collect();
+        return entry.join("\n");
+    }
+    let mut rest = traceback.split_once('\n').map_or("", |(_, rest)| rest);
     while rest.starts_with([' ', '\t', '\r', '\n']) {
         rest = rest.split_once('\n').map_or("", |(_, after)| after);
     }
-    rest.trim_end()
+    rest.trim_end().to_owned()
+}
+
+/// Returns the last traceback in the message of an exception that a Python program received from
+/// another Python program and passed on. The exception that was raised first has the class in the
+/// contract.
+fn passed_on<'a>(class: &str, message: &'a str) -> Option<&'a str> {
+    if !is_named(class, "RemoteException") || !message.starts_with("RemoteError:") {
+        return None;
+    }
+    // The lines of the exceptions in a group begin with `|`.
+    let starts = ["\n", "RemoteError:", "Exception: "]
+        .map(|before| Some(message.rfind(&format!("{before}{HEADER}"))? + before.len()));
+    let start = starts.into_iter().chain([message.rfind(GROUP_HEADER)]);
+    Some(&message[start.flatten().max()?..])
 }
 
 /// Splits a string of the form `Class: message`. Returns `None` if the string does not begin with a
@@ -81,6 +203,18 @@ fn prefix<'a>(text: &'a str, known: &[&str]) -> Option<(&'a str, &'a str)> {
     is_class(class, known).then(|| (class, rest.trim_start()))
 }
 
+/// Splits a message `Name: message` or `Name` if the trace is a stack of V8 that belongs to this
+/// message. The stack may contain another name, because a program can change the name of an error
+/// after its creation.
+fn class_of_stack<'a>(message: &'a str, trace: &str) -> Option<(&'a str, &'a str)> {
+    let (name, text, end) = match message.split_once(": ") {
+        Some((name, text)) => (name, text, format!(": {text}\n    at ")),
+        None => (message, "", "\n    at ".to_owned()),
+    };
+    let (own, _) = trace.split_once(&end)?;
+    (is_name(name) && is_name(own)).then_some((name, text))
+}
+
 /// Returns whether a string is the name of an exception class.
 ///
 /// The suffixes and the three names occur in the names of Python's built-in exceptions. The check
@@ -88,14 +222,24 @@ fn prefix<'a>(text: &'a str, known: &[&str]) -> Option<(&'a str, &'a str)> {
 /// not count as a class.
 fn is_class(text: &str, known: &[&str]) -> bool {
     let last = text.rsplit('.').next().unwrap_or(text);
-    let looks_so = text
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.')
+    let looks_so = is_name(text)
         && (last.ends_with("Error")
             || last.ends_with("Exception")
             || last.ends_with("Warning")
             || matches!(last, "KeyboardInterrupt" | "SystemExit" | "StopIteration"));
     looks_so || known.iter().any(|name| is_named(text, name))
+}
+
+/// Returns whether a string consists of identifiers with dots between them. Python writes
+/// `<locals>` for the body of a function.
+fn is_name(text: &str) -> bool {
+    text.split('.').all(|part| {
+        let starts = part.starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '$');
+        let fits = part
+            .chars()
+            .all(|c| c.is_alphanumeric() || c == '_' || c == '$');
+        part == "<locals>" || (starts && fits)
+    })
 }
 
 #[cfg(test)]
@@ -141,21 +285,125 @@ mod tests {
              occurred:\n\n{head}ValueError: b\n"
         );
         assert_eq!(parts(&text, ""), of("ValueError", "b"));
-        // A peer received the exception from another peer, and sent the exception on together with
-        // its trace.
+        // A peer received the exception from another peer, and passed the exception on together
+        // with its trace.
         let text = format!("{head}lib.RemoteException: RemoteError:b\n{head}ValueError: b\n");
         assert_eq!(parts(&text, ""), of("ValueError", "b"));
+        for (text, class) in [
+            ("lib.TooHot", "lib.TooHot"),
+            ("f.<locals>.TooHot", "f.<locals>.TooHot"),
+            ("KeyboardInterrupt", "KeyboardInterrupt"),
+        ] {
+            assert_eq!(parts(&format!("{head}{text}\n"), ""), of(class, ""));
+        }
         assert_eq!(
-            parts(&format!("{head}lib.TooHot\n"), ""),
-            (None, "lib.TooHot".to_owned())
+            parts(&format!("{head}lib.Custom: (1, 'b')\n"), ""),
+            of("lib.Custom", "(1, 'b')")
         );
+    }
+
+    /// The forms of the message and the trace that a Python client sends for one exception, for an
+    /// asynchronous and a synchronous method.
+    fn raised(message: &str, traceback: &str) -> [(Option<String>, String); 2] {
+        let text = traceback.trim_end();
+        let asynchronous = parts(text, &format!("Exception: {text}\n"));
+        [asynchronous, parts(message, traceback)]
+    }
+
+    #[test]
+    fn the_trace_names_the_class_before_the_message_does() {
+        let head = "Traceback (most recent call last):\n  File \"x.py\", line 3, in f\n";
+        let message = "KeyError: inner";
+        for class in ["OSError", "lib.errors.Custom"] {
+            let both = raised(message, &format!("{head}{class}: {message}\n"));
+            assert_eq!(both, [of(class, message), of(class, message)]);
+        }
+        let message = "a\nKeyError: b\n\nc";
+        let both = raised(message, &format!("{head}OSError: {message}\n"));
+        assert_eq!(both, [of("OSError", message), of("OSError", message)]);
+        // The message is a traceback.
+        let message = format!("{head}KeyError: 'a'");
+        let both = raised(&message, &format!("{head}RuntimeError: {message}\n"));
         assert_eq!(
-            parts(&format!("{head}lib.Timeout: 3 s\n"), ""),
-            of("lib.Timeout", "3 s")
+            both,
+            [of("RuntimeError", &message), of("RuntimeError", &message)]
         );
+        // A Rust peer.
         assert_eq!(
-            parts(&format!("{head}KeyboardInterrupt\n"), ""),
-            of("KeyboardInterrupt", "")
+            parts("KeyError: inner", "data: {}\nOSError: KeyError: inner\n"),
+            of("OSError", "KeyError: inner")
+        );
+        // The trace agrees with the message, or there is no trace.
+        let forwarded = format!("{head}KeyError: inner\n");
+        for trace in ["", forwarded.as_str(), "KeyError: inner"] {
+            assert_eq!(parts("KeyError: inner", trace), of("KeyError", "inner"));
+        }
+        assert_eq!(
+            parts("Error: KeyError: inner", "Error: KeyError: inner\n    at f"),
+            of("Error", "KeyError: inner")
+        );
+    }
+
+    #[test]
+    fn the_last_exception_of_a_chain_counts() {
+        let head = "Traceback (most recent call last):\n  File \"x.py\", line 3, in f\n";
+        for chain in CHAIN {
+            let text = format!("{head}KeyError: 'a'{chain}{head}lib.Custom: b: c\n");
+            let own = of("lib.Custom", "b: c");
+            assert_eq!(raised("b: c", &text), [own.clone(), own.clone()]);
+            // The cause was never raised. For an asynchronous method, the client removes the second
+            // and the third line.
+            let text = format!("KeyError: 'a'{chain}{head}lib.Custom: b: c\n");
+            assert_eq!(parts("b: c", &text), own);
+            let text = format!("KeyError: 'a'\n\n{head}lib.Custom: b: c");
+            assert_eq!(parts(&text, &format!("Exception: {text}\n")), own);
+        }
+    }
+
+    #[test]
+    fn exceptions_with_other_text_in_the_traceback_keep_their_message() {
+        let head = "Traceback (most recent call last):\n  File \"x.py\", line 3, in f\n";
+        let [long, short] = raised("b", &format!("{head}lib.Custom: b\na note: c\n"));
+        assert_eq!(
+            (long, short),
+            (of("lib.Custom", "b\na note: c"), of("lib.Custom", "b"))
+        );
+        let text = format!("{head}    a = = 1\n        ^\nSyntaxError: invalid syntax\n");
+        let message = "invalid syntax (x.py, line 1)";
+        assert_eq!(parts(message, &text), of("SyntaxError", message));
+
+        let group =
+            "  + Exception Group Traceback (most recent call last):\n  |   File \"x.py\"\n  \
+                     | ExceptionGroup: two: failed\n  | twice (2 sub-exceptions)\n  \
+                     +-+---------------- 1 ----------------\n    | Traceback (most recent call \
+                     last):\n    |   File \"x.py\"\n    | ValueError: a\n    | b\n    \
+                     +---------------- 2 ----------------\n    | OSError: KeyError: c\n    \
+                     +------------------------------------\n";
+        let message = "two: failed\ntwice (2 sub-exceptions)";
+        let own = of("ExceptionGroup", message);
+        assert_eq!(raised(message, group), [own.clone(), own.clone()]);
+        let group = group.trim_end();
+        let text = format!("{head}lib.RemoteException: RemoteError:{group}\nException: {group}\n");
+        assert_eq!(parts(&text, ""), own);
+    }
+
+    #[test]
+    fn exceptions_that_a_python_program_passes_on_keep_their_class() {
+        let head = "Traceback (most recent call last):\n  File \"x.py\", line 3, in f\n";
+        let inner = format!("{head}lib.Custom: b");
+        for trace in [format!("Exception: {inner}"), inner.clone()] {
+            for value in [inner.as_str(), "b"] {
+                let message = format!("RemoteError:{value}\n{trace}");
+                let text = format!("{head}hypha_rpc.rpc.RemoteException: {message}\n");
+                let own = of("lib.Custom", "b");
+                assert_eq!(raised(&message, &text), [own.clone(), own]);
+            }
+        }
+        // The peer is not written in Python.
+        let text = format!("{head}rpc.RemoteException: RemoteError:no x\nKeyError: no x\n");
+        assert_eq!(
+            parts(&text, ""),
+            of("rpc.RemoteException", "RemoteError:no x\nKeyError: no x")
         );
     }
 
@@ -173,6 +421,18 @@ mod tests {
             of("RangeError", "")
         );
         assert_eq!(parts("RangeError", ""), (None, "RangeError".to_owned()));
+        // The stack agrees, or contains the name that the error had before.
+        for own in ["Custom", "Error"] {
+            let message = "Custom: a: b\nc";
+            let stack = format!("{own}: a: b\nc\n    at f");
+            assert_eq!(parts(message, &stack), of("Custom", "a: b\nc"));
+            assert_eq!(
+                parts("Custom", &format!("{own}\n    at f")),
+                of("Custom", "")
+            );
+        }
+        assert_eq!(parts("Note: this", "Error: Note: this\n    at f").0, None);
+        assert_eq!(parts("word", "Error: word\n    at f").0, None);
         assert_eq!(parts("Note: this is not a class", "").0, None);
         assert_eq!(
             parts("Timeout: but this is", ""),
@@ -182,9 +442,21 @@ mod tests {
 
     #[test]
     fn keys_lose_their_quotes() {
-        assert_eq!(unquoted("'a'"), "a");
-        assert_eq!(unquoted("\"it's\""), "it's");
-        for text in ["a", "'", "'a\"", ""] {
+        for (literal, key) in [
+            ("'a'", "a"),
+            ("\"it's\"", "it's"),
+            (r"'C:\\data\\new'", r"C:\data\new"),
+            (r#"'ü"\'µ'"#, "ü\"'µ"),
+            (
+                r"'\\n\n\r\t\x1b\u200b\U000e0001'",
+                "\\n\n\r\t\u{1b}\u{200b}\u{e0001}",
+            ),
+            // These sequences stand for no character.
+            (r"'\ud800\x1\q'", r"\ud800\x1\q"),
+        ] {
+            assert_eq!(unquoted(literal), key);
+        }
+        for text in ["a", "'", "'a\"", "", "('a', 'b')", "'a' or 'b'", "b'a'"] {
             assert_eq!(unquoted(text), text);
         }
     }

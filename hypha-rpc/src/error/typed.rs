@@ -354,7 +354,7 @@ pub fn error_from_wire<E: TypedError>(error: &WireError, codec: DataCodec<E>) ->
         }
         let made = variant.make(match &class {
             Some(class) if class::is_named(class, "KeyError") => {
-                class::unquoted(&message).to_owned()
+                class::unquoted(&message).into_owned()
             }
             _ => message.clone(),
         });
@@ -536,6 +536,12 @@ mod tests {
         assert_eq!(lookup, Some(Failure::Lookup { text }));
         let empty = raised("", &format!("{head}lib.EmptyError\n"));
         assert_eq!(Failure::from_wire(&empty), Some(Failure::Empty));
+        // The trace names the class, not the message.
+        let trace = format!("{head}OSError: KeyError: disk\n");
+        let inner = Failure::from_wire(&raised("KeyError: disk", &trace));
+        assert_eq!(inner, None);
+        let path = Failure::from_wire(&raised(r"KeyError: 'C:\\new'", ""));
+        assert_eq!(path, Some(Failure::Missing(r"C:\new".into())));
         // Only the message of a `KeyError` loses its quotes.
         let quoted = Failure::from_wire(&raised("Absence: 'disk'", ""));
         assert_eq!(quoted, Some(Failure::Missing("'disk'".into())));
@@ -554,6 +560,8 @@ mod tests {
         let of = |error: &WireError| Text::from_wire(error).expect("takes everything").0;
         assert_eq!(of(&raised("ValueError: bad", "")), "ValueError: bad");
         assert_eq!(of(&raised("just a text", "")), "just a text");
+        let trace = "Traceback (most recent call last):\n  File \"x.py\"\nCustom: (1, 'b')\n";
+        assert_eq!(of(&raised("(1, 'b')", trace)), "Custom: (1, 'b')");
         let worn = Failure::Worn {
             what: "the hat".into(),
             by: 3,

@@ -77,7 +77,23 @@ fn quoted(message: &str) -> String {
     } else {
         '\''
     };
-    format!("{mark}{message}{mark}")
+    let mut text = String::from(mark);
+    for character in message.chars() {
+        match character {
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            c if c.is_control() => text.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => {
+                if c == mark || c == '\\' {
+                    text.push('\\');
+                }
+                text.push(c);
+            }
+        }
+    }
+    text.push(mark);
+    text
 }
 
 #[cfg(test)]
@@ -117,6 +133,12 @@ mod tests {
             "KeyError: \"Environment variable 'K' not found in workspace w\""
         );
         assert_eq!(ManagerError::from_wire(&env.clone().to_wire()), Some(env));
+        let escaped = ManagerError::Key("a\\b's \"c\"\n\u{1b}".into());
+        assert_eq!(escaped.to_string(), r#"KeyError: 'a\\b\'s "c"\n\x1b'"#);
+        assert_eq!(
+            ManagerError::from_wire(&wire(&escaped.to_string())),
+            Some(escaped)
+        );
     }
 
     #[test]
