@@ -375,14 +375,19 @@ fn emit(
         #[allow(deprecated)]
         impl #private::ServiceError for #ident {
             fn to_wire(self) -> #private::WireError {
-                #[allow(unused_imports)]
-                use #private::{Caused as _, NotCaused as _};
                 #private::error_to_wire(
                     &self,
                     #private::error_text::<Self>(&self),
-                    (&&#private::CausesOf(&self)).causes(),
                     #private::error_data::<Self>(),
                 )
+            }
+
+            fn error_source(
+                &self,
+            ) -> ::core::option::Option<&(dyn ::std::error::Error + 'static)> {
+                #[allow(unused_imports)]
+                use #private::{Caused as _, NotCaused as _};
+                (&&#private::CauseOf(self)).cause_of()
             }
 
             fn from_wire(__error: &#private::WireError) -> ::core::option::Option<Self> {

@@ -47,6 +47,19 @@ pub fn report(error: &(dyn Error + 'static)) -> String {
     text
 }
 
+/// Returns the messages of the causes of an error with the message `message`. `cause` is the first
+/// cause. A cause is omitted if its message is the same as the previous message, because a
+/// transparent error has the message of its cause.
+pub(super) fn texts(message: &str, cause: Option<&(dyn Error + 'static)>) -> Vec<String> {
+    let chain = std::iter::successors(cause, |&cause| cause.source());
+    let mut texts: Vec<String> = chain.map(ToString::to_string).collect();
+    texts.dedup();
+    if texts.first().is_some_and(|first| first == message) {
+        texts.remove(0);
+    }
+    texts
+}
+
 /// Returns the messages of causes as a part of a trace.
 pub(super) fn caused_by(causes: &[String]) -> String {
     let mut text = String::new();

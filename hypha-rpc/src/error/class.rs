@@ -372,13 +372,18 @@ mod tests {
         let message = "invalid syntax (x.py, line 1)";
         assert_eq!(parts(message, &text), of("SyntaxError", message));
 
-        let group =
-            "  + Exception Group Traceback (most recent call last):\n  |   File \"x.py\"\n  \
-                     | ExceptionGroup: two: failed\n  | twice (2 sub-exceptions)\n  \
-                     +-+---------------- 1 ----------------\n    | Traceback (most recent call \
-                     last):\n    |   File \"x.py\"\n    | ValueError: a\n    | b\n    \
-                     +---------------- 2 ----------------\n    | OSError: KeyError: c\n    \
-                     +------------------------------------\n";
+        let group = "  + Exception Group Traceback (most recent call last):\n\
+                     \x20 |   File \"x.py\"\n\
+                     \x20 | ExceptionGroup: two: failed\n\
+                     \x20 | twice (2 sub-exceptions)\n\
+                     \x20 +-+---------------- 1 ----------------\n\
+                     \x20   | Traceback (most recent call last):\n\
+                     \x20   |   File \"x.py\"\n\
+                     \x20   | ValueError: a\n\
+                     \x20   | b\n\
+                     \x20   +---------------- 2 ----------------\n\
+                     \x20   | OSError: KeyError: c\n\
+                     \x20   +------------------------------------\n";
         let message = "two: failed\ntwice (2 sub-exceptions)";
         let own = of("ExceptionGroup", message);
         assert_eq!(raised(message, group), [own.clone(), own.clone()]);

@@ -26,6 +26,7 @@
 //! [`Retry`](crate::Retry) applies this rule automatically.
 
 use std::convert::Infallible;
+use std::error::Error as StdError;
 use std::fmt;
 
 mod cause;
@@ -78,36 +79,67 @@ pub use timeout::{Timeout, TimeoutKind};
 /// }
 /// # }
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Error<E = Infallible> {
     /// The method ran and returned an error of the type in the contract. The meaning of that error
-    /// determines whether it is useful to repeat the call.
-    #[error("{0}")]
+    /// determines whether it is useful to repeat the call. The cause of that error is the
+    /// [`source`](StdError::source) of this error.
     Service(E),
     /// The method failed with an error that is not in the contract. Such an error is an exception
     /// in another language, a panic, or an untyped error. The method has run, at least in part.
-    #[error(transparent)]
     Remote(Box<RemoteError>),
     /// The peer or the server rejected the request. The method did not run.
-    #[error(transparent)]
     Rejected(Rejection),
     /// The idle timeout or the total timeout elapsed.
-    #[error(transparent)]
     Timeout(Timeout),
     /// The connection or the peer was lost before a response arrived.
-    #[error(transparent)]
     Disconnected(Disconnected),
     /// A value could not be encoded, or a received value does not have the expected type.
-    #[error(transparent)]
     Codec(CodecError),
     /// The connection could not be established.
-    #[error(transparent)]
     Connect(ConnectError),
     /// This program made an invalid request, for example with a service id that contains a dot. No
     /// request was sent.
-    #[error("{0}")]
     Invalid(String),
+}
+
+impl<E: fmt::Display> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Service(error) => error.fmt(f),
+            Error::Remote(error) => error.fmt(f),
+            Error::Rejected(error) => error.fmt(f),
+            Error::Timeout(error) => error.fmt(f),
+            Error::Disconnected(error) => error.fmt(f),
+            Error::Codec(error) => error.fmt(f),
+            Error::Connect(error) => error.fmt(f),
+            Error::Invalid(text) => text.fmt(f),
+        }
+    }
+}
+
+impl<E: ServiceError + fmt::Debug + fmt::Display> StdError for Error<E> {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause()
+    }
+}
+
+impl<E: ServiceError> Error<E> {
+    /// Returns the source. Not every error of a method is a [`StdError`], so
+    /// [`ServiceError::error_source`] returns the source of that error.
+    fn cause(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Error::Service(error) => error.error_source(),
+            Error::Remote(error) => error.source(),
+            Error::Rejected(error) => error.source(),
+            Error::Timeout(error) => error.source(),
+            Error::Disconnected(error) => error.source(),
+            Error::Codec(error) => error.source(),
+            Error::Connect(error) => error.source(),
+            Error::Invalid(_) => None,
+        }
+    }
 }
 
 impl<E> Error<E> {
@@ -307,6 +339,14 @@ impl CallSite {
         let rest = message.strip_prefix(self.method.as_str());
         rest.and_then(|rest| rest.strip_prefix(": "))
             .unwrap_or(message)
+    }
+
+    /// Returns the start of a message about this call. Empty if the call is unknown.
+    fn prefix(&self) -> String {
+        match *self == CallSite::default() {
+            true => String::new(),
+            false => format!("{self}: "),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::{CallSite, Error, RejectKind, Rejection, ServiceError, class};
 /// failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
-#[error("{call}: {}{message}", class.as_ref().or(name.as_ref()).map(|c| format!("{c}: ")).unwrap_or_default())]
+#[error("{}{}{message}", call.prefix(), self.class_prefix())]
 pub struct RemoteError {
     /// Message of the error, without the class and the trace.
     pub message: String,
@@ -29,7 +29,7 @@ pub struct RemoteError {
     pub trace: String,
     /// Content of a typed error of a Rust peer. Decode it with [`Value::decode_as`].
     pub data: Option<Value>,
-    /// Call that failed.
+    /// Call that failed. Empty for the error of another call that [`Error::untyped`] converted.
     pub call: CallSite,
     /// Causes that a Rust peer sent.
     #[source]
@@ -61,6 +61,12 @@ pub(crate) fn from_wire<E: ServiceError>(error: WireError, call: CallSite) -> Er
 }
 
 impl RemoteError {
+    /// Returns the class or the name, with a colon. Empty if the error has neither.
+    fn class_prefix(&self) -> String {
+        let class = self.class.as_ref().or(self.name.as_ref());
+        class.map(|class| format!("{class}: ")).unwrap_or_default()
+    }
+
     /// Converts an error on the wire, of the call `call`.
     pub(super) fn of(error: WireError, call: CallSite) -> RemoteError {
         let (class, message) = class::split(&error, &[]);

@@ -10,7 +10,7 @@ use hypha_wire::WireError;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::Error;
-use super::cause::{RemoteCause, caused_by};
+use super::cause::{RemoteCause, caused_by, texts};
 
 /// Error type of a service method.
 ///
@@ -32,6 +32,13 @@ pub trait ServiceError: Sized {
     /// Converts a received error to this type. Returns `None` if the received error has another
     /// type.
     fn from_wire(error: &WireError) -> Option<Self>;
+
+    /// Returns the cause of the error. It is also the [`source`](StdError::source) of an
+    /// [`Error::Service`] that contains the error. With the derive macro, it is the source of the
+    /// error. The default implementation returns `None`.
+    fn error_source(&self) -> Option<&(dyn StdError + 'static)> {
+        None
+    }
 
     /// Returns the schema of the data in the error. Returns `None` if the error cannot occur, or if
     /// the error does not appear in schemas. The default implementation describes a string, for
@@ -55,12 +62,15 @@ impl ServiceError for Infallible {
     }
 }
 
-/// Sends the error of another service to the caller. The caller receives each variant as
-/// [`Error::Remote`]. For an [`Error::Remote`], the causes are sent as a list. For other variants,
-/// the message includes the causes.
-impl<E: fmt::Display> ServiceError for Error<E> {
+/// Sends the error of another service to the caller. [`Error::Service`] and [`Error::Remote`] are
+/// sent as the other service sent them, with the name, the data and the causes. So a caller whose
+/// contract has the error type of the other service receives [`Error::Service`]. For the remaining
+/// variants, only the message is sent, which includes the causes. If a method returns `Error<E>`,
+/// the caller receives each variant as [`Error::Remote`].
+impl<E: ServiceError + fmt::Display> ServiceError for Error<E> {
     fn to_wire(self) -> WireError {
         match self {
+            Error::Service(error) => error.to_wire(),
             Error::Remote(error) => {
                 let mut wire = WireError::new(match &error.class {
                     Some(class) => format!("{class}: {}", error.message),
@@ -72,6 +82,9 @@ impl<E: fmt::Display> ServiceError for Error<E> {
                 wire.backtrace = Some(error.trace)
                     .filter(|trace| !trace.is_empty())
                     .map(Into::into);
+                // Names that begin with `hypha.` are refusals of the runtime. This method has run,
+                // so its caller must not get a refusal.
+                wire.name = error.name.filter(|name| !name.starts_with("hypha."));
                 wire.data = error.data.map(Box::new);
                 wire.causes = RemoteCause::texts(error.cause);
                 wire
@@ -83,13 +96,16 @@ impl<E: fmt::Display> ServiceError for Error<E> {
     fn from_wire(_: &WireError) -> Option<Self> {
         None
     }
+
+    fn error_source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause()
+    }
 }
 
 /// Returns an error with `message` and a chain of causes. `cause` is the first cause. The trace
 /// also contains the causes, because clients in other languages read only the trace.
 fn with_causes(message: String, cause: Option<&(dyn StdError + 'static)>) -> WireError {
-    let chain = std::iter::successors(cause, |&cause| cause.source());
-    let causes: Vec<String> = chain.map(ToString::to_string).collect();
+    let causes = texts(&message, cause);
     let trace = match causes.is_empty() {
         true => String::new(),
         false => format!("{message}\n\n{}", caused_by(&causes)),
@@ -101,7 +117,7 @@ fn with_causes(message: String, cause: Option<&(dyn StdError + 'static)>) -> Wir
 }
 
 macro_rules! untyped {
-    ($($ty:ty => |$e:ident| $wire:expr;)*) => {$(
+    ($($ty:ty => |$e:ident| $wire:expr, $source:expr;)*) => {$(
         impl ServiceError for $ty {
             fn to_wire(self) -> WireError {
                 let $e = self;
@@ -110,19 +126,23 @@ macro_rules! untyped {
             fn from_wire(_: &WireError) -> Option<Self> {
                 None
             }
+            fn error_source(&self) -> Option<&(dyn StdError + 'static)> {
+                let $e = self;
+                $source
+            }
         }
     )*};
 }
 
 untyped! {
-    String => |e| WireError::new(e);
+    String => |e| WireError::new(e), { let _ = e; None };
     anyhow::Error => |e| {
-        let mut wire = with_causes(e.to_string(), e.chain().nth(1));
+        let mut wire = with_causes(e.to_string(), e.source());
         wire.backtrace = frames(e.backtrace());
         wire
-    };
-    Box<dyn StdError + Send + Sync> => |e| with_causes(e.to_string(), e.source());
-    std::io::Error => |e| with_causes(e.to_string(), e.source());
+    }, e.source();
+    Box<dyn StdError + Send + Sync> => |e| with_causes(e.to_string(), e.source()), e.source();
+    std::io::Error => |e| with_causes(e.to_string(), e.source()), e.source();
 }
 
 /// Returns the stack frames, if they were captured.
@@ -165,10 +185,43 @@ mod tests {
         error.causes = vec!["b".into(), "c".into()];
         let call = super::super::CallSite::default();
         let error = super::super::from_wire::<Infallible>(error, call);
-        assert_eq!(super::super::report(&error), "call: a: b: c");
+        assert_eq!(super::super::report(&error), "a: b: c");
         let wire = error.to_wire();
         assert_eq!((wire.message.as_str(), wire.trace.as_str()), ("a", ""));
         assert_eq!(wire.causes, ["b", "c"]);
         assert!(wire.backtrace.is_some_and(|frames| frames.contains("x.py")));
+    }
+
+    #[test]
+    fn names_of_refusals_are_not_passed_on() {
+        for (name, sent) in [("hypha.Busy", None), ("Lab.Off", Some("Lab.Off"))] {
+            let mut wire = WireError::new("a");
+            wire.name = Some(name.into());
+            let error = crate::error::RemoteError::of(wire, super::super::CallSite::default());
+            let error = <Error>::Remote(Box::new(error)).to_wire();
+            assert_eq!(error.name.as_deref(), sent);
+        }
+    }
+
+    #[test]
+    fn errors_of_every_type_have_the_source_of_the_contained_error() {
+        fn source<E>(error: E) -> Option<String>
+        where
+            E: ServiceError + fmt::Debug + fmt::Display + 'static,
+        {
+            let error = Error::Service(error);
+            let source = StdError::source(&error).map(ToString::to_string);
+            assert_eq!(source.as_slice(), error.to_wire().causes);
+            source
+        }
+        let failed = || anyhow::anyhow!("no calibration").context("cannot start");
+        let expected = Some("no calibration".to_owned());
+        assert_eq!(source(failed()), expected);
+        let boxed: Box<dyn StdError + Send + Sync> = failed().into();
+        assert_eq!(source(boxed), expected);
+        assert_eq!(source(std::io::Error::other(failed())), expected);
+        assert_eq!(source(Error::Service(failed())), expected);
+        assert_eq!(source("cannot start".to_owned()), None);
+        assert!(StdError::source(&<Error>::Invalid("a".into())).is_none());
     }
 }

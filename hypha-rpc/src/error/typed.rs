@@ -5,6 +5,7 @@
 //! compiler reports each mistake once.
 
 use std::borrow::Cow;
+use std::error::Error as StdError;
 use std::fmt::Display;
 use std::marker::PhantomData;
 
@@ -12,8 +13,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::cause::caused_by;
-use super::class;
+use super::cause::{caused_by, texts};
+use super::{ServiceError, class};
 use hypha_wire::{EncodeError, Value, WireError};
 
 /// Error type with a message.
@@ -171,44 +172,32 @@ pub trait NotMadeOfMessage<T>: Sized {
 
 impl<T> NotMadeOfMessage<T> for &FieldOf<T> {}
 
-/// Returns the messages of an error's causes, if its type is a [`std::error::Error`]. Method lookup
-/// prefers [`Caused`], implemented for `&&`, to [`NotCaused`], implemented for `&`.
+/// Returns the cause of an error, if its type is a [`std::error::Error`]. Method lookup prefers
+/// [`Caused`], implemented for `&&`, to [`NotCaused`], implemented for `&`.
 #[derive(Debug)]
-pub struct CausesOf<'a, E>(pub &'a E);
+pub struct CauseOf<'a, E>(pub &'a E);
 
-/// Returns the causes of an error, see [`CausesOf`].
-pub trait Caused {
-    /// Returns the messages of the causes, the direct cause first.
-    fn causes(self) -> Vec<String>;
+/// Returns the cause of an error, see [`CauseOf`].
+pub trait Caused<'a> {
+    /// Returns the direct cause.
+    fn cause_of(self) -> Option<&'a (dyn StdError + 'static)>;
 }
 
-impl<E: std::error::Error> Caused for &&CausesOf<'_, E> {
-    fn causes(self) -> Vec<String> {
-        let mut text = self.0.to_string();
-        let mut causes = Vec::new();
-        let mut next = self.0.source();
-        while let Some(cause) = next {
-            // Skip the source of a transparent error, which has the same message.
-            let own = cause.to_string();
-            if own != text {
-                causes.push(own.clone());
-            }
-            text = own;
-            next = cause.source();
-        }
-        causes
+impl<'a, E: StdError> Caused<'a> for &&CauseOf<'a, E> {
+    fn cause_of(self) -> Option<&'a (dyn StdError + 'static)> {
+        self.0.source()
     }
 }
 
-/// Implemented for errors without known causes, see [`CausesOf`].
-pub trait NotCaused: Sized {
-    /// Returns an empty list.
-    fn causes(self) -> Vec<String> {
-        Vec::new()
+/// Implemented for errors without known causes, see [`CauseOf`].
+pub trait NotCaused<'a>: Sized {
+    /// Returns `None`.
+    fn cause_of(self) -> Option<&'a (dyn StdError + 'static)> {
+        None
     }
 }
 
-impl<E> NotCaused for &CausesOf<'_, E> {}
+impl<'a, E> NotCaused<'a> for &CauseOf<'a, E> {}
 
 /// Finds the schema of the field type `T` of an error, if `T` has a schema. Method lookup prefers
 /// [`Described`], implemented for `&&`, to [`NotDescribed`], implemented for `&`.
@@ -296,12 +285,12 @@ fn shown(data: &Value) -> String {
 /// Encodes the error. The trace is for callers in other languages: it contains the causes, the
 /// data, the class and the message. If the message starts with `<class>:`, the trace contains only
 /// the causes.
-pub fn error_to_wire<E: TypedError>(
+pub fn error_to_wire<E: TypedError + ServiceError>(
     error: &E,
     message: String,
-    causes: Vec<String>,
     codec: DataCodec<E>,
 ) -> WireError {
+    let causes = texts(&message, error.error_source());
     let variant = E::VARIANTS.get(error.variant());
     let name = variant.map(|variant| variant.name);
     let class = variant.and_then(|variant| variant.classes.first().copied());
@@ -387,7 +376,6 @@ mod tests {
 
     use super::*;
     use crate::RemoteError;
-    use crate::error::ServiceError;
 
     #[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize, RemoteError)]
     #[remote_error(crate = crate)]
@@ -639,7 +627,7 @@ mod tests {
         let error = super::super::from_wire::<std::convert::Infallible>(wire, Default::default());
         assert_eq!(
             super::super::report(&error),
-            "call: Wrapped.Start: cannot start: no calibration"
+            "Wrapped.Start: cannot start: no calibration"
         );
     }
 
@@ -674,8 +662,14 @@ mod tests {
     fn untyped_errors_keep_the_class_and_the_data() {
         let untyped =
             || -> crate::Error { crate::Error::Service(Failure::Missing("lens".into())).untyped() };
-        // A service that passes the error on sends the class as well.
-        assert_eq!(untyped().to_wire().message, "KeyError: no lens");
+        assert_eq!(untyped().to_string(), "KeyError: no lens");
+        // A service that passes the error on sends the class, the name and the data as well.
+        let wire = untyped().to_wire();
+        assert_eq!(wire.message, "KeyError: no lens");
+        let missing = Failure::Missing("lens".into());
+        assert_eq!(Failure::from_wire(&wire), Some(missing.clone()));
+        let wire = crate::Error::Service(missing.clone()).to_wire();
+        assert_eq!(wire, missing.to_wire());
         let crate::Error::Remote(error) = untyped() else {
             panic!("is not remote")
         };

@@ -1,7 +1,7 @@
 //! Tests typed errors. A caller matches on the variants of an error, whatever the language of the
 //! service is.
 
-use hypha_rpc::error::{RejectKind, RemoteError as Remote};
+use hypha_rpc::error::{RejectKind, RemoteError as Remote, report};
 use hypha_rpc::prelude::*;
 use hypha_rpc::service::Visibility;
 use hypha_rpc::{ServiceError, Value};
@@ -118,7 +118,7 @@ async fn callers_match_on_variants_with_their_data() {
     settled(&b).await;
 }
 
-fn remote<E: std::fmt::Debug>(outcome: Result<f64, Error<E>>) -> Remote {
+fn remote<T: std::fmt::Debug, E: std::fmt::Debug>(outcome: Result<T, Error<E>>) -> Remote {
     match outcome {
         Err(Error::Remote(remote)) => *remote,
         other => panic!("not a remote error: {other:?}"),
@@ -236,4 +236,154 @@ async fn exceptions_of_other_languages_are_variants() {
         }
     }
     settled(&client).await;
+}
+
+/// Errors that have causes: one that is not sent, and one that is a part of the value.
+#[derive(Debug, thiserror::Error, Serialize, Deserialize, RemoteError)]
+enum LabError {
+    #[error("the lamp is off")]
+    LampOff,
+    #[error("the stage failed")]
+    Stage(#[source] MotorError),
+    #[error("the door is open")]
+    Door {
+        #[serde(skip)]
+        #[source]
+        cause: Option<std::io::Error>,
+    },
+}
+
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[error("motor {0} stalled")]
+struct MotorError(String);
+
+#[derive(Debug, thiserror::Error, Serialize, Deserialize, RemoteError)]
+enum MiddleError {
+    #[error(transparent)]
+    Call(#[from] Error),
+}
+
+#[hypha_service(id = "lab")]
+trait Lab {
+    async fn fail(&self, how: &str) -> Result<u32, LabError>;
+}
+
+struct LabImpl;
+
+impl Lab for LabImpl {
+    async fn fail(&self, how: &str) -> Result<u32, LabError> {
+        Err(match how {
+            "lamp" => LabError::LampOff,
+            "stage" => LabError::Stage(MotorError("x".into())),
+            _ => LabError::Door {
+                cause: Some(std::io::Error::other("no key")),
+            },
+        })
+    }
+}
+
+/// Passes on the errors of another service in every form.
+struct Middle(LabProxy);
+
+#[hypha_service(id = "middle")]
+impl Middle {
+    pub async fn untyped(&self, how: &str) -> Result<u32, Error> {
+        self.0.fail(how).await.map_err(Error::untyped)
+    }
+
+    pub async fn whole(&self, how: &str) -> Result<u32, Error<LabError>> {
+        self.0.fail(how).await
+    }
+
+    pub async fn any(&self, how: &str) -> anyhow::Result<u32> {
+        Ok(self.0.fail(how).await?)
+    }
+
+    pub async fn variant(&self, how: &str) -> Result<u32, MiddleError> {
+        Ok(self.0.fail(how).await.map_err(Error::untyped)?)
+    }
+}
+
+/// The methods of [`Middle`] with the error type of the first service.
+#[hypha_service]
+#[allow(dead_code)]
+trait Seen {
+    async fn untyped(&self, how: &str) -> Result<u32, LabError>;
+    async fn whole(&self, how: &str) -> Result<u32, LabError>;
+}
+
+async fn middle() -> (Client, Client, LabProxy, RemoteService) {
+    let (a, b) = two_clients(hypha_rpc::client::Settings::in_process());
+    let lab = b
+        .register_service(LabService::new(LabImpl))
+        .visibility(Visibility::Public);
+    lab.await.expect("registers");
+    let lab = a.get_remote_service("ws/b:lab").await.expect("fetches");
+    let lab = LabProxy::from_service(lab);
+    let middle = a
+        .register_service(Middle(lab.clone()))
+        .visibility(Visibility::Public);
+    middle.await.expect("registers");
+    let middle = b.get_remote_service("ws/a:middle").await.expect("fetches");
+    (a, b, lab, middle)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_source_of_a_typed_error_is_its_cause() {
+    let (_a, _b, lab, _) = middle().await;
+    let error = lab.fail("stage").await.expect_err("fails");
+    assert_eq!(report(&error), "the stage failed: motor x stalled");
+    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
+    assert!(
+        matches!(cause, Some(MotorError(x)) if x == "x"),
+        "{error:?}"
+    );
+    let chain = format!("{:#}", anyhow::Error::from(error));
+    assert_eq!(chain, "the stage failed: motor x stalled");
+    // The caller decodes the value, from which the service left the cause out.
+    let error = lab.fail("door").await.expect_err("fails");
+    assert_eq!(report(&error), "the door is open");
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_that_a_service_passes_on_keep_their_name_data_and_causes() {
+    let (_a, _b, _, service) = middle().await;
+    let (seen, middle) = (
+        SeenProxy::from_service(service.clone()),
+        MiddleProxy::from_service(service),
+    );
+    for outcome in [seen.untyped("lamp").await, seen.whole("lamp").await] {
+        let error = outcome.expect_err("fails");
+        assert!(
+            matches!(error, Error::Service(LabError::LampOff)),
+            "{error:?}"
+        );
+    }
+    let errors = [
+        remote(middle.untyped("lamp").await),
+        remote(middle.whole("lamp").await),
+    ];
+    for error in errors {
+        assert_eq!(error.name.as_deref(), Some("LabError.LampOff"));
+        assert_eq!(error.message, "the lamp is off");
+        assert_eq!(error.data, Some("LampOff".into()));
+    }
+    for (how, chain) in [
+        ("stage", "the stage failed: motor x stalled"),
+        ("door", "the door is open"),
+    ] {
+        let any = middle.any(how).await.expect_err("fails");
+        assert_eq!(report(&any), format!("middle.any on ws/a: {chain}"));
+    }
+    for error in [
+        remote(middle.untyped("stage").await),
+        remote(middle.whole("stage").await),
+    ] {
+        assert!(report(&error).ends_with("the stage failed: motor x stalled"));
+    }
+    let error = middle.variant("stage").await.expect_err("fails");
+    assert_eq!(
+        report(&error),
+        "LabError.Stage: the stage failed: motor x stalled"
+    );
 }
