@@ -171,6 +171,7 @@ const ROWS: &[Row] = &[
         ],
     ),
     row("closures", &[Need::Servers]),
+    row("exceptions", &[Need::Servers]),
     row(
         "console",
         &[
