@@ -157,7 +157,7 @@ impl Writer<'_> {
             self.line(depth, &format!("#[serde({})]", keys.join(", ")));
         }
         let mut limits = field.limits.clone();
-        if is_three_state(field) {
+        if is_three_state(field) && matches!(field.ty, Type::Optional(_)) {
             limits.insert(SCHEMA_ABSENT.to_owned(), true.into());
         }
         if let Some(attribute) = self.attribute(&field.ty, &ty, &limits, Some(within)) {

@@ -48,7 +48,7 @@ pub struct Report2 {
     pub tags: Option<Vec<String>>,
     pub label: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    #[schemars(with = "Value", extend("x-hypha-absent" = true))]
+    #[schemars(with = "Value")]
     pub anything: Option<Value>,
     #[serde(default = "default_report2_limits")]
     pub limits: Vec<std::time::Duration>,
@@ -66,7 +66,7 @@ pub struct Report {
     pub tags: Vec<String>,
     pub label: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    #[schemars(with = "Value", extend("x-hypha-absent" = true))]
+    #[schemars(with = "Value")]
     pub anything: Option<Value>,
     #[serde(default = "default_report_limits")]
     pub limits: Vec<std::time::Duration>,
@@ -81,7 +81,7 @@ fn default_plain_counts() -> std::collections::BTreeMap<String, u8> {
 pub struct Plain {
     pub label: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    #[schemars(with = "Value", extend("x-hypha-absent" = true))]
+    #[schemars(with = "Value")]
     pub anything: Option<Value>,
     #[serde(default = "default_plain_counts")]
     pub counts: std::collections::BTreeMap<String, u8>,

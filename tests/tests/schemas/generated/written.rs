@@ -41,7 +41,7 @@ pub struct StatesResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub width: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    #[schemars(with = "Value", extend("x-hypha-absent" = true))]
+    #[schemars(with = "Value")]
     pub any: Option<Value>,
 }
 
@@ -60,7 +60,7 @@ pub struct StatesIt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub width: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    #[schemars(with = "Value", extend("x-hypha-absent" = true))]
+    #[schemars(with = "Value")]
     pub any: Option<Value>,
 }
 
