@@ -13,10 +13,8 @@ use std::fmt;
 use serde::ser::{self, Serialize};
 
 use super::array::NdArray;
-use super::decode::{
-    self,
-    arrays::{WITHOUT_FEATURE, is_named},
-};
+use super::decode;
+use super::decode::arrays::{WITHOUT_FEATURE, is_named};
 use super::splice::{AcceptSplices, SPLICE, Splice, offered};
 use super::time_type::Time;
 use super::value::Value;
