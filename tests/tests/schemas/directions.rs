@@ -122,7 +122,7 @@ impl made::Directions for Again {
         Vec::new()
     }
 
-    async fn listen(&self, _: Callback<made::Report22, made::Report>) -> Result<String, String> {
+    async fn listen(&self, _: Callback<made::Report2, made::Report>) -> Result<String, String> {
         Ok(String::new())
     }
 
@@ -198,7 +198,7 @@ async fn every_value_arrives(server: &Server) -> Result<()> {
         limits: limits(),
     };
     ensure!(found == [wanted.clone()], "{found:?}");
-    let listener = Callback::new(move |report: made::Report22| {
+    let listener = Callback::new(move |report: made::Report2| {
         let answer = made::Report {
             name: format!("{}{}", report.title, report.number),
             ..sent.clone()
