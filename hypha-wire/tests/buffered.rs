@@ -203,6 +203,50 @@ fn many_members_have_another_form() {
 
 /// A type that accepts every value must get the value that was sent, not the form of another type.
 #[test]
+fn large_maps_keep_the_types_of_their_values() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Flat {
+        name: String,
+        #[serde(flatten)]
+        rest: BTreeMap<String, Duration>,
+    }
+    let name = |number: usize| format!("well {number}");
+    let numbers = 0..200usize;
+    let time = |number: usize| Duration::from_millis(1 + number as u64);
+    let times: BTreeMap<_, _> = numbers.clone().map(|n| (name(n), time(n))).collect();
+    survives(tagged(times.clone()));
+    survives(tagged(BTreeMap::from([(
+        "plate".to_owned(),
+        times.clone(),
+    )])));
+    survives(tagged((1.5, times.clone(), vec![("a".to_owned(), 2.5)])));
+    survives(Flat {
+        name: "a".into(),
+        rest: times,
+    });
+    let starts = numbers
+        .clone()
+        .map(|n| (name(n), SystemTime::UNIX_EPOCH + time(n)));
+    survives(tagged(starts.collect::<BTreeMap<_, _>>()));
+    let counts = numbers.clone().map(|n| (n, BTreeMap::from([(n, time(n))])));
+    survives(tagged(counts.collect::<BTreeMap<_, _>>()));
+    let each = numbers.map(|n| tagged(BTreeMap::from([(name(n), time(n))])));
+    survives(each.collect::<Vec<_>>());
+}
+
+#[test]
+fn integer_keys_have_one_form() {
+    type Counts = BTreeMap<i16, u8>;
+    for key in ["01", "-01", "-0", "+1", "00", ""] {
+        decode::<Counts>(json!({ key: 1 })).expect_err(key);
+        decode::<Tagged<Counts>>(json!({"kind": "Some", "value": { key: 1 }})).expect_err(key);
+        decode::<hypha_wire::OrderedMap<i16, u8>>(json!({ key: 1 })).expect_err(key);
+    }
+    survives(Counts::from([(0, 1), (-1, 1), (10, 1)]));
+    survives(tagged(Counts::from([(0, 1), (-1, 1), (10, 1)])));
+}
+
+#[test]
 fn values_of_any_type_keep_their_form() {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[serde(tag = "kind")]
@@ -316,6 +360,24 @@ fn a_value_that_never_fits_costs_a_bounded_time() {
 }
 
 /// Checks that bytes that are valid UTF-8 are no string in a buffer, and that a string is no bytes.
+/// The peer chooses the names, so their length must not multiply the cost of each value.
+#[test]
+fn long_names_cost_a_bounded_time() {
+    let begin = std::time::Instant::now();
+    let name = "n".repeat(200_000);
+    let numbers = vec![0; 50_000];
+    let value = json!({"kind": "Some", "value": {"t": 1.5}, &name: numbers});
+    decode::<Tagged<Pause>>(value).expect("a valid value");
+    let lists = vec![vec![-1; 17]; 100];
+    let value = json!([{"kind": "Some", "value": {"t": -1}, &name: lists}]);
+    decode::<Vec<Tagged<Pause>>>(value).expect_err("no duration");
+    assert!(begin.elapsed() < Duration::from_secs(20));
+    // The places of names with the same beginning are the same.
+    let names = ["a", "b"].map(|end| format!("{}{end}", "n".repeat(100)));
+    let value = json!({"kind": "Some", "value": {&names[0]: {"t": 1.5}, &names[1]: {"t": 2}}});
+    decode::<Tagged<BTreeMap<String, Pause>>>(value).expect("times");
+}
+
 #[test]
 fn bytes_and_strings_stay_apart() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,8 @@
 //! Tests conversions to and from arrays of the crate `ndarray`.
 #![cfg(feature = "ndarray")]
 
+use std::collections::BTreeMap;
+
 use hypha_wire::{DType, Element, NdArray, Value, from_slice, to_vec};
 use ndarray::{Array, Array0, Array1, Array2, Array3, ArrayD, Axis, Dimension, Slice, array};
 use num_complex::Complex;
@@ -258,6 +260,24 @@ fn other_structs_of_this_name_stay_maps() {
 }
 
 /// Checks arrays inside types that serde reads into a buffer before it knows their types.
+#[test]
+fn many_arrays_survive_in_a_tagged_type() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Plate {
+        Images {
+            count: u8,
+            wells: BTreeMap<String, Array2<u16>>,
+        },
+    }
+    let well = |number: u16| (format!("W{number}"), ndarray::array![[number, 1], [2, 3]]);
+    let plate = Plate::Images {
+        count: 96,
+        wells: (0..96).map(well).collect(),
+    };
+    assert_eq!(decode(&plate), Ok(plate));
+}
+
 #[test]
 fn arrays_survive_in_tagged_and_flattened_types() {
     use std::time::Duration;

@@ -11,6 +11,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::Unexpected;
 
@@ -53,33 +54,48 @@ pub(super) struct Hint {
     pub(super) form: Form,
 }
 
+impl Hint {
+    /// Returns whether the hint changes the form of a value at its place.
+    pub(super) fn suits(&self, shown: &Shown) -> bool {
+        // A number is an array without dimensions, but most numbers beside arrays are numbers.
+        let is_number = !matches!(shown, Shown::Map | Shown::List);
+        let is_of_all = self.place.name.is_none() && self.form.is_array();
+        self.form.suits(shown) && !(is_of_all && is_number)
+    }
+}
+
 /// Set of places in a value. Most members with the same name have the same type, and a list may
-/// contain thousands of them, so a place has at least a name. The optional parts restrict the set.
+/// contain thousands of them, so a place has a name, or is that of all members of a map. The
+/// optional parts restrict the set.
+///
+/// Names and texts are shared by the places of a value, and have a maximum length. Longer names
+/// with the same beginning count as the same name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Place {
     /// Name of the map member that contains the value, directly or in nested lists; empty outside
-    /// of maps.
-    name: Box<str>,
+    /// of maps. `None` for all members of the maps that are in `parent`, or of all maps.
+    name: Option<Arc<str>>,
     /// Number of lists between the member and the value.
     lists: Option<usize>,
     /// Index in one of these lists: the position of the list, counted from the member, and the
     /// index. The items of a tuple have different types.
     index: Option<(usize, usize)>,
     /// Name of the member that contains the map of the member.
-    parent: Option<Box<str>>,
+    parent: Option<Arc<str>>,
     /// Another member of the same map, and its text. The text may be the tag of a variant.
-    beside: Option<(Box<str>, Box<str>)>,
+    beside: Option<(Arc<str>, Arc<str>)>,
     /// Position in the input. The place is then a single value.
     position: Option<usize>,
 }
 
 /// Place of a single value, or of the map that contains a key.
 pub(super) trait At {
-    /// Returns the name of the innermost member, or an empty string.
+    /// Returns the beginning of the name of the innermost member, or an empty string.
     fn name(&self) -> &str;
     /// Returns the indexes in the lists between the innermost member and the value.
     fn indexes(&self) -> Vec<usize>;
-    /// Returns the name of the member around the innermost member, or an empty string.
+    /// Returns the beginning of the name of the member around the innermost member, or an empty
+    /// string.
     fn parent(&self) -> &str;
     /// Returns the members with short texts in the map of the innermost member.
     fn beside(&self) -> Vec<(&str, &str)>;
@@ -100,9 +116,10 @@ impl Place {
         let indexes = at.indexes();
         let lists = indexes.len();
         let name = Place {
-            name: at.name().into(),
+            name: Some(at.name().into()),
             ..Place::default()
         };
+        let parent: Arc<str> = at.parent().into();
         let with_indexes = |place: &Place| {
             let mut places = vec![place.clone()];
             if lists == 0 {
@@ -122,7 +139,7 @@ impl Place {
         };
         let mut places = with_indexes(&name);
         places.extend(with_indexes(&Place {
-            parent: Some(at.parent().into()),
+            parent: Some(Arc::clone(&parent)),
             ..name.clone()
         }));
         for (key, text) in at.beside() {
@@ -135,22 +152,37 @@ impl Place {
             position: Some(at.position()),
             ..name
         });
+        places.push(Place {
+            parent: Some(parent),
+            ..Place::default()
+        });
+        places.push(Place::default());
         places
     }
 
-    /// Returns the order in which places are tried.
+    /// Returns the name of the member. `None` if the place is that of all members of a map.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Returns the order in which places are tried. All members of a map come first, and then all
+    /// members of all maps.
     pub(super) fn order(&self) -> (usize, bool) {
+        if self.name.is_none() {
+            return (0, self.parent.is_none());
+        }
         let members = [
             self.parent.is_some(),
             self.beside.is_some(),
             self.position.is_some(),
         ];
         let members = members.iter().rposition(|is_some| *is_some);
-        (members.map_or(0, |at| at + 1), self.index.is_some())
+        (members.map_or(1, |at| at + 2), self.index.is_some())
     }
 
     fn contains(&self, at: &dyn At) -> bool {
-        if *self.name != *at.name() || self.position.is_some_and(|place| place != at.position()) {
+        let is_other_name = self.name.as_deref().is_some_and(|name| name != at.name());
+        if is_other_name || self.position.is_some_and(|place| place != at.position()) {
             return false;
         }
         if let Some(lists) = self.lists {
@@ -161,7 +193,7 @@ impl Place {
             }
         }
         let is_parent = |parent: &str| parent == at.parent();
-        let is_beside = |(key, text): &(Box<str>, Box<str>)| at.beside().contains(&(key, text));
+        let is_beside = |(key, text): &(Arc<str>, Arc<str>)| at.beside().contains(&(key, text));
         self.parent.as_deref().is_none_or(is_parent) && self.beside.as_ref().is_none_or(is_beside)
     }
 }
@@ -217,8 +249,8 @@ impl Last {
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) shown: Shown,
-    /// Places that contain the value, the largest first.
-    pub(super) places: Vec<Place>,
+    /// Places that contain the value. The first has only a name.
+    pub(super) places: Arc<[Place]>,
 }
 
 /// Array that has been put into the buffer as serde's struct of an `ndarray::Array`.
@@ -365,7 +397,7 @@ pub(super) fn forget_after(count: usize) {
             return;
         }
         for seen in notes.seen.split_off(count.min(notes.seen.len())) {
-            let name = seen.places.first().map(|place| &place.name);
+            let name = seen.places.first().and_then(Place::name);
             if let Some(count) = name.and_then(|name| notes.counts.get_mut(name)) {
                 *count -= 1;
             }
@@ -459,7 +491,7 @@ impl Notes {
         let shown = Shown::of(shown)?;
         // The last hint is the most specific hint.
         let mut hints = self.hints.iter().rev();
-        let hint = hints.find(|hint| hint.form.suits(&shown) && hint.place.contains(at));
+        let hint = hints.find(|hint| hint.suits(&shown) && hint.place.contains(at));
         let form = hint.map(|hint| hint.form);
         if self.wanted.as_ref() == Some(&shown) && self.found.len() < MAX_NOTES {
             self.found.push(Found {
@@ -490,7 +522,7 @@ impl Notes {
             return;
         }
         self.counts.insert(name.into(), count + 1);
-        let places = Place::all(at);
+        let places = Place::all(at).into();
         self.seen.push(Seen { shown, places });
     }
 
@@ -502,9 +534,11 @@ impl Notes {
     }
 }
 
-/// Returns whether a key can become an integer.
-fn is_integer(key: &str) -> bool {
-    !key.starts_with('+') && (key.parse::<i64>().is_ok() || key.parse::<u64>().is_ok())
+/// Returns whether a key can become an integer. Two different keys must not become the same one.
+pub(super) fn is_integer(key: &str) -> bool {
+    let digits = key.strip_prefix('-').unwrap_or(key);
+    let has_one_form = !key.starts_with('+') && (key == "0" || !digits.starts_with('0'));
+    has_one_form && (key.parse::<i64>().is_ok() || key.parse::<u64>().is_ok())
 }
 
 /// Returns whether a key can become a `bool`.

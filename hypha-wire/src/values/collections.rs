@@ -11,6 +11,7 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::buffered;
 use super::decode_error::DecodeError;
 use super::value::Value;
 use crate::keys;
@@ -239,11 +240,10 @@ fn decode_key<K: DeserializeOwned>(key: &Value) -> Result<K, DecodeError> {
         return decoded;
     };
     let other = match (text.parse::<u64>(), text.parse::<i64>(), text) {
-        // No client writes a plus sign, which `parse` accepts.
-        _ if text.starts_with('+') => return decoded,
+        (.., "true" | "false") => Value::from(text == "true"),
+        _ if !buffered::is_integer(text) => return decoded,
         (Ok(number), ..) => Value::from(number),
         (_, Ok(number), _) => Value::from(number),
-        (.., "true" | "false") => Value::from(text == "true"),
         _ => return decoded,
     };
     other.decode_as().or(decoded)

@@ -73,6 +73,12 @@ impl DecodeError {
         self.at(found.path)
     }
 
+    /// Adds that no more forms of the buffered value were tried.
+    pub(super) fn after_attempts(mut self, attempts: usize) -> Self {
+        self.0.message += &format!(" (after {attempts} attempts to decode the value)");
+        self
+    }
+
     /// Replaces the path.
     pub(super) fn at(mut self, path: Vec<PathStep>) -> Self {
         self.0.path = path.into_iter().rev().collect();

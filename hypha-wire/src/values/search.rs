@@ -6,9 +6,12 @@
 //! fit only with another form.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
 use super::array::misfit;
-use super::buffered::{self, BufferedArray, Form, Found, Hint, Last, Notes, Outer, Seen, Shown};
+use super::buffered::{
+    self, BufferedArray, Form, Found, Hint, Last, Notes, Outer, Place, Seen, Shown,
+};
 use super::decode_error::DecodeError;
 use super::dtype;
 use super::handles::Decoding;
@@ -16,6 +19,10 @@ use super::handles::Decoding;
 /// Maximum number of times that one value is decoded to find its hints. Without a maximum, a value
 /// that never fits would cost too much time.
 const MAX_ATTEMPTS: usize = 32;
+/// Minimum number of names of members for which a hint for all members of a map is tried.
+const MIN_NAMES: usize = 4;
+/// Minimum number of names in the hints for which an error names the limit of attempts.
+const MANY_NAMES: usize = 8;
 /// Maximum number of places that are tested to find the path of an error.
 const MAX_TESTED: usize = 8;
 /// Maximum number of hints that one attempt suggests.
@@ -129,9 +136,14 @@ impl Failed {
     }
 }
 
+/// Returns the name of the member that contains a value.
+fn name(seen: &Seen) -> Option<&str> {
+    seen.places.first().and_then(Place::name)
+}
+
 /// Returns the form of a value.
 fn form(hints: &[Hint], seen: &Seen) -> Option<Form> {
-    let suits = |hint: &&Hint| hint.form.suits(&seen.shown) && seen.places.contains(&hint.place);
+    let suits = |hint: &&Hint| hint.suits(&seen.shown) && seen.places.contains(&hint.place);
     hints.iter().rev().find(suits).map(|hint| hint.form)
 }
 
@@ -176,7 +188,14 @@ impl<'a> Search<'a> {
     /// Returns the error to report if the first attempt and all others failed.
     fn error(mut self) -> Option<DecodeError> {
         let best = self.best.take()?;
-        Some(self.locate(best))
+        // With hints for many names, the reason may be the number of attempts, not the value.
+        let names: HashSet<_> = best.hints.iter().map(|hint| hint.place.name()).collect();
+        let is_limited = self.left == 0 && names.len() >= MANY_NAMES;
+        let error = self.locate(best);
+        Some(match is_limited {
+            true => error.after_attempts(MAX_ATTEMPTS),
+            false => error,
+        })
     }
 
     /// Decodes once with these notes. Returns the error, and the notes of the attempt.
@@ -367,7 +386,7 @@ fn candidates(hints: &[Hint], refused: &[(Shown, Form)], seen: &[Seen]) -> Vec<H
     let mut candidates: Vec<Hint> = Vec::new();
     for (shown, form) in refused {
         let places = seen.iter().filter(|seen| seen.shown == *shown);
-        for place in places.flat_map(|seen| &seen.places) {
+        for place in places.flat_map(|seen| seen.places.iter()) {
             let hint = Hint {
                 place: place.clone(),
                 form: *form,
@@ -377,15 +396,29 @@ fn candidates(hints: &[Hint], refused: &[(Shown, Form)], seen: &[Seen]) -> Vec<H
             }
         }
     }
+    let changed = |hint: &Hint| {
+        let hint = hint.clone();
+        let is_changed = move |seen: &&Seen| form(std::slice::from_ref(&hint), seen).is_some();
+        seen.iter().filter(is_changed)
+    };
+    // With one attempt for each name, a large map would need too many. For a small map, the hint
+    // would cost more attempts than it saves.
+    candidates.retain(|hint| {
+        if hint.place.name().is_some() {
+            return true;
+        }
+        // Items of a list that serde has accepted are not among the values.
+        let before = hints.iter().filter(|before| before.form == hint.form);
+        let before = before.filter_map(|before| before.place.name());
+        let names: HashSet<_> = changed(hint).filter_map(name).chain(before).collect();
+        names.len() >= MIN_NAMES
+    });
     candidates.sort_by_cached_key(|hint| {
         let (level, is_index) = hint.place.order();
         // One index of a path is the index in a tuple. The other indexes vary, so a hint for this
         // index changes more values.
-        let hints = std::slice::from_ref(hint);
-        let changed = seen
-            .iter()
-            .filter(|seen| is_index && form(hints, seen).is_some());
-        (level, is_index, Reverse(changed.count()))
+        let changed = if is_index { changed(hint).count() } else { 0 };
+        (level, is_index, Reverse(changed))
     });
     candidates.truncate(MAX_CANDIDATES);
     candidates

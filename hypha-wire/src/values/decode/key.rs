@@ -8,7 +8,7 @@ use rmp::Marker;
 use serde::de::{self, Visitor};
 
 use super::{Decoder, Token, bad_key, is_string_marker, text};
-use crate::values::buffered::Form;
+use crate::values::buffered::{self, Form};
 use crate::values::decode_error::DecodeError;
 
 /// Deserializer of one map key.
@@ -33,9 +33,9 @@ impl<'a, 'de> Key<'a, 'de> {
             Token::Str(key) => {
                 let key = text(key)?;
                 let read = match (key.parse(), key.parse()) {
-                    // Reject a plus sign, which `parse` would accept. No client writes a plus sign,
-                    // and two different keys would become the same integer.
-                    _ if key.starts_with('+') => None,
+                    // No client writes `+1`, `01` or `-0`, which `parse` accepts. Two different
+                    // keys would become the same integer.
+                    _ if !buffered::is_integer(key) => None,
                     (Ok(number), _) => Some(visitor.visit_u64(number)),
                     (_, Ok(number)) => Some(visitor.visit_i64(number)),
                     _ => None,

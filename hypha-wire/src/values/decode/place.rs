@@ -14,6 +14,12 @@ const MAX_BESIDE: u32 = 8;
 /// Maximum number of bytes of a map that are searched for short texts.
 const MAX_BESIDE_BYTES: usize = 256;
 
+/// Maximum length in bytes of the name of a member in a place. Each recorded value has places with
+/// its name, so the peer must not choose the length.
+const MAX_NAME: usize = 64;
+/// Maximum length in bytes of a name in the path of an error.
+const MAX_PATH_NAME: usize = 256;
+
 /// Step of the path of a value.
 #[derive(Clone, Copy)]
 pub(super) enum Step {
@@ -155,6 +161,18 @@ impl<'de> Decoder<'de> {
     }
 }
 
+/// Returns the first characters of a name, which have at most `most` bytes.
+fn beginning(name: &[u8], most: usize) -> &str {
+    let name = name.get(..most).unwrap_or(name);
+    match std::str::from_utf8(name) {
+        Ok(name) => name,
+        Err(error) => {
+            let (valid, _) = name.split_at(error.valid_up_to());
+            std::str::from_utf8(valid).unwrap_or_default()
+        }
+    }
+}
+
 /// Place of a value, or of the map that contains a key.
 struct Here<'a, 'de> {
     input: &'de [u8],
@@ -185,8 +203,10 @@ impl<'a, 'de> Here<'a, 'de> {
             Step::Index { .. } => None,
         });
         let key = members.next();
-        let key = key.and_then(|key| Decoder::of_message(self.input, key).key().ok());
-        key.unwrap_or_default()
+        match key.map(|key| Decoder::of_message(self.input, key).token()) {
+            Some(Ok(Token::Str(name))) => beginning(name, MAX_NAME),
+            _ => "",
+        }
     }
 }
 
@@ -245,7 +265,8 @@ impl At for Here<'_, '_> {
         let steps = steps.filter_map(|step| match step {
             Step::Member { key, .. } => {
                 let key = key_text(self.input, (*key)?)?;
-                Some(PathStep::Key(key.into_owned()))
+                let key = beginning(key.as_bytes(), MAX_PATH_NAME);
+                Some(PathStep::Key(key.to_owned()))
             }
             Step::Index { index, .. } => Some(PathStep::Index(*index)),
         });
