@@ -234,6 +234,23 @@ fn large_maps_keep_the_types_of_their_values() {
     survives(each.collect::<Vec<_>>());
 }
 
+/// The limit of attempts in the guide.
+#[test]
+fn twenty_times_beside_numbers_are_found() {
+    macro_rules! times {
+        ($($name:ident)*) => {
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+            struct Times {
+                a: f64,
+                $($name: Duration,)*
+                b: f64,
+            }
+            survives(tagged(Times { a: 1.5, $($name: SECOND,)* b: 1.0 }));
+        };
+    }
+    times!(c d e f g h i j k l m n o p q r s t u v);
+}
+
 #[test]
 fn integer_keys_have_one_form() {
     type Counts = BTreeMap<i16, u8>;
