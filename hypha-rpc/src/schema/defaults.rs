@@ -4,11 +4,13 @@
 //! on the wire: a time becomes a struct, a number that is not finite becomes null, an array or a
 //! set becomes an object with a tag, and bytes become a list of numbers.
 
+use std::collections::HashSet;
+
 use hypha_wire::keys::{self, RTYPE, SCHEMA_DTYPE};
 use serde_json::{Map, Number, Value};
 
 use super::direction::reference;
-use super::{KIND, times};
+use super::{KIND, skipped, times};
 
 /// Maximum depth of a default. Definitions may refer to each other in a circle.
 const MAX_DEPTH: usize = 64;
@@ -50,25 +52,89 @@ fn correct_in(schema: &mut Value, definitions: &Map<String, Value>) {
     let Some(default) = members.shift_remove("default") else {
         return;
     };
-    if let Some(default) = fit(default, members, definitions, 0) {
+    if let Some(default) = fit(default, members, &Listed::default(), definitions, 0) {
         members.insert("default".to_owned(), default);
     }
 }
 
+/// The members that a schema of an object lists, with those of the schemas that describe the same
+/// object.
+#[derive(Clone, Default)]
+struct Listed<'a> {
+    names: HashSet<&'a str>,
+    /// Whether the schema describes further members, such as those of a flattened map.
+    has_others: bool,
+    /// References that were followed.
+    seen: HashSet<String>,
+}
+
+impl<'a> Listed<'a> {
+    fn add(&mut self, schema: &'a Map<String, Value>, definitions: &'a Map<String, Value>) {
+        self.add_without("", schema, definitions);
+    }
+
+    /// Adds the members of a schema, except those of the schemas under the key `without`.
+    fn add_without(
+        &mut self,
+        without: &str,
+        schema: &'a Map<String, Value>,
+        definitions: &'a Map<String, Value>,
+    ) {
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let names = properties.into_iter().flat_map(Map::keys);
+        self.names.extend(names.map(String::as_str));
+        let others = [
+            "additionalProperties",
+            "patternProperties",
+            "unevaluatedProperties",
+        ];
+        let mut others = others.into_iter().filter_map(|key| schema.get(key));
+        self.has_others |= others.any(|others| *others != Value::Bool(false));
+        if let Some(name) = reference(schema).filter(|_| without != "$ref") {
+            let target = definitions.get(&name).and_then(Value::as_object);
+            if let (true, Some(target)) = (self.seen.insert(name), target) {
+                self.add(target, definitions);
+            }
+        }
+        let lists = ["allOf", "anyOf", "oneOf"].into_iter();
+        let lists = lists.filter(|key| *key != without);
+        let lists = lists.filter_map(|key| schema.get(key)?.as_array());
+        for part in lists.flatten().filter_map(Value::as_object) {
+            self.add(part, definitions);
+        }
+    }
+
+    /// Returns whether the type reads these members as the same value. serde reads unknown members
+    /// as missing. It may write a member under a name other than the one that it reads, or not at
+    /// all. Beside a flattened map, the map may contain the other name.
+    fn has_same(&self, members: &Map<String, Value>, properties: &Map<String, Value>) -> bool {
+        let is_known = |name: &String| self.has_others || self.names.contains(name.as_str());
+        let mut missing = properties
+            .iter()
+            .filter(|(name, _)| !members.contains_key(*name));
+        let is_skipped = |member: &Value| member.get(skipped::NOT_SENT) == Some(&Value::Bool(true));
+        members.keys().all(is_known)
+            && !missing.any(|(_, member)| self.has_others || is_skipped(member))
+    }
+}
+
 /// Returns a value in the form that a schema describes, or `None` if the value does not fit.
+/// `outer` are the members that other schemas of the same object list.
 fn fit(
     value: Value,
     schema: &Map<String, Value>,
+    outer: &Listed<'_>,
     definitions: &Map<String, Value>,
     depth: usize,
 ) -> Option<Value> {
     if depth > MAX_DEPTH {
         return None;
     }
-    let fit_in = |value: Value, schema: &Value| match schema {
-        Value::Object(schema) => fit(value, schema, definitions, depth + 1),
+    let fit_with = |value: Value, schema: &Value, outer: &Listed<'_>| match schema {
+        Value::Object(schema) => fit(value, schema, outer, definitions, depth + 1),
         other => (*other != Value::Bool(false)).then_some(value),
     };
+    let fit_in = |value: Value, schema: &Value| fit_with(value, schema, &Listed::default());
     let kind = schema.get(KIND).and_then(Value::as_str);
     let mut value = match kind {
         Some("duration" | "timestamp") => times::seconds(&value).unwrap_or(value),
@@ -98,6 +164,11 @@ fn fit(
                 return None;
             }
             let properties = schema.get("properties").and_then(Value::as_object);
+            let mut listed = outer.clone();
+            listed.add(schema, definitions);
+            if properties.is_some_and(|properties| !listed.has_same(members, properties)) {
+                return None;
+            }
             // schemars writes at most one pattern, for maps with integer keys.
             let patterns = schema.get("patternProperties").and_then(Value::as_object);
             let patterns = patterns.and_then(|patterns| patterns.values().next());
@@ -111,17 +182,33 @@ fn fit(
         }
         _ => {}
     }
-    let list = |key: &str| schema.get(key).and_then(Value::as_array);
-    if schema.contains_key("$ref") {
-        value = fit_in(value, definitions.get(&reference(schema)?)?)?;
-    }
-    for part in list("allOf").into_iter().flatten() {
-        value = fit_in(value, part)?;
-    }
-    for alternatives in ["anyOf", "oneOf"].into_iter().filter_map(list) {
-        value = alternatives
-            .iter()
-            .find_map(|schema| fit_in(value.clone(), schema))?;
+    for key in ["$ref", "allOf", "anyOf", "oneOf"] {
+        let Some(inner) = schema.get(key) else {
+            continue;
+        };
+        // A part knows its own members, and those of the schemas beside it.
+        let mut beside = outer.clone();
+        if value.is_object() {
+            beside.add_without(key, schema, definitions);
+        }
+        value = match (key, inner) {
+            ("$ref", _) => fit_with(value, definitions.get(&reference(schema)?)?, &beside)?,
+            ("allOf", Value::Array(parts)) => {
+                for (index, part) in parts.iter().enumerate() {
+                    let mut beside = beside.clone();
+                    let others = parts.iter().enumerate().filter(|(it, _)| *it != index);
+                    for other in others.filter_map(|(_, other)| other.as_object()) {
+                        beside.add(other, definitions);
+                    }
+                    value = fit_with(value, part, &beside)?;
+                }
+                value
+            }
+            (_, Value::Array(alternatives)) => alternatives
+                .iter()
+                .find_map(|schema| fit_with(value.clone(), schema, &beside))?,
+            _ => value,
+        };
     }
     Some(value)
 }

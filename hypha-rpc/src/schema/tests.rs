@@ -557,6 +557,130 @@ fn defaults_have_the_form_of_the_values_or_are_left_out() {
 }
 
 #[test]
+fn defaults_that_would_be_read_as_other_values_are_left_out() {
+    #[derive(Default, serde::Serialize, JsonSchema)]
+    struct Renamed {
+        #[serde(rename(serialize = "ser", deserialize = "de"))]
+        value: Option<u8>,
+    }
+    #[derive(Default, serde::Serialize, JsonSchema)]
+    struct RenamedBesideMap {
+        #[serde(rename(serialize = "ser", deserialize = "de"))]
+        value: Option<u8>,
+        #[serde(flatten)]
+        rest: BTreeMap<String, u8>,
+    }
+    #[derive(Default, serde::Serialize, JsonSchema)]
+    struct Hidden {
+        shown: u8,
+        #[serde(skip_serializing)]
+        #[allow(dead_code)]
+        hidden: Option<u8>,
+    }
+    #[derive(Default, serde::Serialize, JsonSchema)]
+    struct Short {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        label: Option<u8>,
+    }
+    #[derive(serde::Serialize, JsonSchema)]
+    #[serde(tag = "kind")]
+    enum Kind {
+        Sized { size: u8 },
+        Short(Short),
+    }
+    #[derive(serde::Serialize, JsonSchema)]
+    #[serde(untagged)]
+    enum Either {
+        Renamed(Renamed),
+        Short { label: Option<u8> },
+        Ser { ser: Option<u8>, other: u8 },
+    }
+    #[derive(serde::Serialize, JsonSchema)]
+    struct Flat {
+        own: u8,
+        #[serde(flatten)]
+        kind: Kind,
+        #[serde(flatten)]
+        either: Either,
+    }
+    #[derive(serde::Serialize, JsonSchema)]
+    struct Rest {
+        own: u8,
+        #[serde(flatten)]
+        rest: BTreeMap<String, u8>,
+    }
+    #[derive(JsonSchema)]
+    #[serde(default)]
+    #[allow(dead_code)]
+    struct All {
+        renamed: Renamed,
+        beside_map: RenamedBesideMap,
+        hidden: Hidden,
+        either: Either,
+        short: Short,
+        kinds: Vec<Kind>,
+        ser: Either,
+        flat: Flat,
+        rest: Rest,
+    }
+    impl Default for All {
+        fn default() -> All {
+            let renamed = || Renamed { value: Some(3) };
+            All {
+                renamed: renamed(),
+                beside_map: RenamedBesideMap {
+                    value: Some(3),
+                    ..RenamedBesideMap::default()
+                },
+                hidden: Hidden {
+                    shown: 1,
+                    hidden: Some(2),
+                },
+                either: Either::Renamed(renamed()),
+                short: Short { label: None },
+                kinds: vec![
+                    Kind::Sized { size: 1 },
+                    Kind::Short(Short { label: Some(1) }),
+                ],
+                ser: Either::Ser {
+                    ser: None,
+                    other: 1,
+                },
+                flat: Flat {
+                    own: 1,
+                    kind: Kind::Sized { size: 1 },
+                    either: Either::Short { label: Some(1) },
+                },
+                rest: Rest {
+                    own: 1,
+                    rest: BTreeMap::from([("more".to_owned(), 2)]),
+                },
+            }
+        }
+    }
+    let all = property::<All>("");
+    let properties = all["properties"].as_object().expect("properties");
+    let defaults = properties.iter();
+    let defaults = defaults.filter_map(|(name, it)| Some((name.as_str(), it.get("default")?)));
+    assert_eq!(
+        defaults.collect::<Vec<_>>(),
+        [
+            ("short", &json!({})),
+            (
+                "kinds",
+                &json!([{"kind": "Sized", "size": 1}, {"kind": "Short", "label": 1}])
+            ),
+            ("ser", &json!({"ser": null, "other": 1})),
+            (
+                "flat",
+                &json!({"own": 1, "kind": "Sized", "size": 1, "label": 1})
+            ),
+            ("rest", &json!({"own": 1, "more": 2})),
+        ]
+    );
+}
+
+#[test]
 fn optional_files_functions_streams_and_objects_can_be_null() {
     use crate::call::Function;
     use crate::workspace::WorkspaceManagerProxy;
