@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::json_form::{OTHER_ARRAY, converted, unfit_kind};
+use crate::json_form::{OTHER_ARRAY, converted, reason, unfit_kind};
 use crate::model::Model;
 use crate::names::Names;
 use crate::possible::Possible;
@@ -80,12 +80,7 @@ pub(crate) fn omitted_of(
         let parameter = sendable(method, &possible).err()?;
         let held = kinds.iter().filter(|(kind, _)| kind.is_in(&parameter.ty));
         let held: Vec<&str> = held.map(|(_, name)| *name).collect();
-        let reason = format!(
-            "argument `{}` needs {}, which {format} cannot hold",
-            parameter.name,
-            held.join(" or ")
-        );
-        Some((method.path.clone(), reason))
+        Some((method.path.clone(), reason(&parameter.name, &held, format)))
     });
     omitted.collect()
 }

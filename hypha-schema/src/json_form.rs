@@ -76,10 +76,7 @@ pub fn json_parameters(function: &Json) -> Result<Map<String, Json>, String> {
             }
             (None, _) if is_required => {
                 let held: Vec<&str> = schemas.unfit(index).into_iter().collect();
-                let held = held.join(" or ");
-                return Err(format!(
-                    "argument `{name}` needs {held}, which JSON cannot hold"
-                ));
+                return Err(reason(name, &held, "JSON"));
             }
             _ => {}
         }
@@ -187,6 +184,18 @@ fn array(elements: &Elements) -> (Map<String, Json>, String) {
                 format!("An array of {what}, as a list, or as nested lists of equal lengths.");
             (list(items), text)
         }
+    }
+}
+
+/// Returns the reason why no caller can send an argument. Each of its values contains one of the
+/// types `held`, or a value of its own type without end.
+pub(crate) fn reason(argument: &str, held: &[&str], format: &str) -> String {
+    match held {
+        [] => format!("argument `{argument}` has no values"),
+        held => format!(
+            "argument `{argument}` needs {}, which {format} cannot hold",
+            held.join(" or ")
+        ),
     }
 }
 

@@ -1,15 +1,15 @@
 //! Removes the parts of schemas that describe values which a format cannot hold, such as functions
-//! in JSON: alternatives, and optional members. A caller can send the remaining values.
+//! in JSON: alternatives, optional members, items of lists and members of maps. A caller can send
+//! the remaining values.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::keywords::{map_inner, plain_kind};
 
-/// Maximum number of passes over the definitions. Each pass follows one more reference to a
-/// definition without values. Further definitions that refer to such a definition count as
-/// definitions without values.
+/// Maximum number of passes over the definitions. A pass follows all references, except some of
+/// those in circles. Definitions whose values are found later count as definitions without values.
 const PASSES: usize = 64;
 
 /// Returns the index of the definition that a schema refers to.
@@ -20,6 +20,8 @@ pub(crate) struct Possible<'a> {
     /// Whether a schema itself describes a value that the format cannot hold.
     is_unfit: fn(&Map<String, Json>) -> bool,
     target: &'a Target<'a>,
+    /// Whether each definition has a value.
+    has_values: Vec<bool>,
     /// The reduced definitions. `None` for a definition without values.
     definitions: Vec<Option<Json>>,
 }
@@ -30,40 +32,49 @@ impl<'a> Possible<'a> {
         target: &'a Target<'a>,
         is_unfit: fn(&Map<String, Json>) -> bool,
     ) -> Possible<'a> {
-        let mut users = vec![Vec::new(); definitions.len()];
+        let count = definitions.len();
+        let mut targets = vec![Vec::new(); count];
+        let mut users = vec![Vec::new(); count];
         for (index, definition) in definitions.iter().enumerate() {
             visit(definition, &mut |schema| {
-                let target = target(schema).and_then(|target| users.get_mut(target));
-                target.into_iter().for_each(|users| users.push(index));
+                if let Some(target) = target(schema).filter(|target| *target < count) {
+                    targets[index].push(target);
+                    users[target].push(index);
+                }
             });
         }
-        let copies = definitions.iter();
         let mut possible = Possible {
             is_unfit,
             target,
-            definitions: copies.map(|it| Some((*it).clone())).collect(),
+            has_values: vec![false; count],
+            definitions: Vec::new(),
         };
-        let mut changed: BTreeSet<usize> = (0..definitions.len()).collect();
-        for pass in 0.. {
-            let mut next = BTreeSet::new();
-            for index in changed {
-                if possible.definitions[index].is_none() {
+        // A value is finite. Therefore a definition has a value only if one is found without those
+        // of definitions that are still without values.
+        let order = targets_first(&targets);
+        let mut waits = vec![true; count];
+        for _ in 0..PASSES {
+            let mut is_done = true;
+            for index in order.iter().copied() {
+                if possible.has_values[index] || !std::mem::take(&mut waits[index]) {
                     continue;
                 }
-                let reduced = match pass < PASSES {
-                    true => possible.reduced(definitions[index]),
-                    false => None,
-                };
-                if reduced.is_none() {
-                    next.extend(&users[index]);
+                if possible.reduced(definitions[index]).is_some() {
+                    possible.has_values[index] = true;
+                    users[index].iter().for_each(|user| waits[*user] = true);
+                    is_done = false;
                 }
-                possible.definitions[index] = reduced;
             }
-            if next.is_empty() {
+            if is_done {
                 break;
             }
-            changed = next;
         }
+        let reduced = definitions.iter().zip(&possible.has_values);
+        let reduced = reduced.map(|(definition, has_values)| {
+            let definition = has_values.then_some(definition)?;
+            possible.reduced(definition)
+        });
+        possible.definitions = reduced.collect();
         possible
     }
 
@@ -78,13 +89,22 @@ impl<'a> Possible<'a> {
         let Json::Object(map) = schema else {
             return Some(schema.clone());
         };
-        let target = (self.target)(map).and_then(|target| self.definitions.get(target));
-        if (self.is_unfit)(map) || target.is_some_and(Option::is_none) {
+        let target = (self.target)(map).and_then(|target| self.has_values.get(target));
+        if (self.is_unfit)(map) || target == Some(&false) {
             return None;
         }
+        let mut list = self.list(map);
+        let others = map.get("additionalProperties").map(|it| self.or_never(it));
         let mut reduced = Map::new();
         for (key, value) in map {
             let value = match (key.as_str(), value) {
+                ("items" | "prefixItems" | "additionalItems", _) => {
+                    match list.parts.shift_remove(key.as_str()) {
+                        Some(part) => part,
+                        None => continue,
+                    }
+                }
+                ("additionalProperties", _) => others.clone().unwrap_or_default(),
                 ("anyOf" | "oneOf", Json::Array(schemas)) => {
                     let kept: Vec<Json> =
                         schemas.iter().filter_map(|it| self.reduced(it)).collect();
@@ -98,6 +118,19 @@ impl<'a> Possible<'a> {
                     let required = required.into_iter().flatten().filter_map(Json::as_str);
                     self.members(members, &required.collect())?.into()
                 }
+                ("patternProperties", Json::Object(patterns)) => {
+                    let is_closed = others == Some(Json::Bool(false));
+                    let kept = patterns.iter().filter_map(|(name, it)| {
+                        let never = || (!is_closed).then(never);
+                        Some((name.clone(), self.reduced(it).or_else(never)?))
+                    });
+                    let kept: Map<String, Json> = kept.collect();
+                    if kept.is_empty() {
+                        continue;
+                    }
+                    kept.into()
+                }
+                ("unevaluatedProperties" | "unevaluatedItems", _) => self.or_never(value),
                 // The schemas of functions and objects, and of the keys of maps.
                 (key, value) if key.starts_with("x-hypha-") => value.clone(),
                 (key, value) => {
@@ -115,7 +148,49 @@ impl<'a> Possible<'a> {
             };
             reduced.insert(key.clone(), value);
         }
-        Some(reduced.into())
+        if let Some(most) = list.most {
+            if count(map, "minItems").is_some_and(|least| least > most) {
+                return None;
+            }
+            let most = count(map, "maxItems").map_or(most, |other| other.min(most));
+            reduced.insert("maxItems".to_owned(), most.into());
+        }
+        is_satisfiable(&reduced).then(|| reduced.into())
+    }
+
+    /// Returns the reduced schema, or `false` if it has no values.
+    fn or_never(&self, schema: &Json) -> Json {
+        self.reduced(schema).unwrap_or(Json::Bool(false))
+    }
+
+    /// Returns the reduced parts of the schema of a list.
+    fn list(&self, schema: &Map<String, Json>) -> List {
+        let [first, others] = match schema.get("items") {
+            // A tuple in the notation of older drafts.
+            Some(Json::Array(_)) => ["items", "additionalItems"],
+            _ => ["prefixItems", "items"],
+        };
+        let mut parts = Map::new();
+        let all = schema.get(first).and_then(Json::as_array);
+        let kept = all.into_iter().flatten();
+        let kept: Vec<Json> = kept.map_while(|it| self.reduced(it)).collect();
+        let count = kept.len();
+        if count > 0 {
+            parts.insert(first.to_owned(), kept.into());
+        }
+        let mut is_whole = count == all.map_or(0, Vec::len);
+        if let (true, Some(schema)) = (is_whole, schema.get(others)) {
+            match self.reduced(schema) {
+                Some(reduced) => {
+                    parts.insert(others.to_owned(), reduced);
+                }
+                None => is_whole = false,
+            }
+        }
+        List {
+            parts,
+            most: (!is_whole).then_some(count as u64),
+        }
     }
 
     /// Returns the members that a caller can send, or `None` if a required member has no values.
@@ -145,6 +220,56 @@ impl<'a> Possible<'a> {
         let is_useful = is_required || !is_null(&reduced) || reduced == *member;
         is_useful.then_some(reduced)
     }
+}
+
+/// The schema of a list, reduced to the items that the format can hold.
+struct List {
+    /// The schemas of the items, by keyword.
+    parts: Map<String, Json>,
+    /// Maximum number of items, if the format cannot hold all items.
+    most: Option<u64>,
+}
+
+/// Returns a schema without values. In place of `false`, which not all readers accept for a member.
+fn never() -> Json {
+    json!({"not": {}})
+}
+
+/// Returns the value of a keyword such as `minItems`.
+fn count(schema: &Map<String, Json>, key: &str) -> Option<u64> {
+    schema.get(key)?.as_u64()
+}
+
+/// Returns whether the schema of an object describes the members that it requires.
+fn is_satisfiable(schema: &Map<String, Json>) -> bool {
+    let is_closed = schema.get("additionalProperties") == Some(&Json::Bool(false))
+        && !schema.contains_key("patternProperties");
+    let members = schema.get("properties").and_then(Json::as_object);
+    let required = schema.get("required").and_then(Json::as_array);
+    let mut required = required.into_iter().flatten().filter_map(Json::as_str);
+    let most = members.map_or(0, |members| members.len() as u64);
+    !is_closed
+        || count(schema, "minProperties").is_none_or(|least| least <= most)
+            && required.all(|name| members.is_some_and(|members| members.contains_key(name)))
+}
+
+/// Returns the indexes of all definitions. Each comes after the definitions that it refers to,
+/// except in circles.
+fn targets_first(targets: &[Vec<usize>]) -> Vec<usize> {
+    let mut order = Vec::with_capacity(targets.len());
+    let mut seen = vec![false; targets.len()];
+    for start in 0..targets.len() {
+        let mut waiting = vec![(start, false)];
+        while let Some((index, is_last)) = waiting.pop() {
+            if is_last {
+                order.push(index);
+            } else if !std::mem::replace(&mut seen[index], true) {
+                waiting.push((index, true));
+                waiting.extend(targets[index].iter().map(|target| (*target, false)));
+            }
+        }
+    }
+    order
 }
 
 /// Returns whether null is the only value.

@@ -290,9 +290,11 @@ fn arguments_that_json_cannot_represent_are_found_behind_references() {
     let function = |schema: Json, required: bool| {
         let needed: &[&str] = if required { &["it"] } else { &[] };
         let it = json!({"anyOf": [{"$ref": "#/$defs/A"}, {"$ref": "#/$defs/B"}]});
+        let or_b = json!({"anyOf": [{"$ref": "#/$defs/B"}, schema]});
         json!({"parameters": {"properties": {"it": it, "n": {}}, "required": needed,
-            "$defs": {"A": {"properties": {"b": {"$ref": "#/$defs/B"}}, "required": ["b"]},
-                "B": {"type": "array", "items": schema, "prefixItems": [{"$ref": "#/$defs/A"}]}}}})
+            "$defs": {"A": {"properties": {"b": or_b}, "required": ["b"]},
+                "B": {"type": "array", "items": schema, "minItems": 2,
+                    "prefixItems": [{"$ref": "#/$defs/A"}]}}}})
     };
     let stream = json!({"x-hypha-type": "stream"});
     let reason = crate::json_parameters(&function(stream.clone(), true)).unwrap_err();
@@ -336,7 +338,7 @@ fn callers_send_the_alternatives_that_json_can_represent() {
     #[allow(dead_code)]
     enum Live {
         Report(Report),
-        Source(Vec<Source>),
+        Source([Source; 1]),
     }
     let function = |name: &str| FunctionSchema::new(name, "");
     let methods = [
@@ -388,6 +390,183 @@ fn callers_send_the_alternatives_that_json_can_represent() {
         described.omitted(Format::OpenApi)[0].1,
         reason.replace("JSON", "an HTTP request")
     );
+}
+
+#[test]
+fn definitions_without_finite_values_are_impossible() {
+    use hypha_rpc::Callback;
+
+    #[derive(JsonSchema)]
+    #[serde(untagged)]
+    #[allow(dead_code)]
+    enum Live {
+        Leaf(Callback<(u8,), u8>),
+        Node { next: Box<Live> },
+    }
+    #[derive(JsonSchema)]
+    #[serde(untagged)]
+    #[allow(dead_code)]
+    enum Tree {
+        Call(Callback<(u8,), u8>),
+        Node { left: Box<Tree>, pair: Box<Pair> },
+        Leaf(u8),
+    }
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Pair {
+        tree: Tree,
+        next: Option<Box<Pair>>,
+    }
+    let function = |name: &str| FunctionSchema::new(name, "");
+    let live = function("live").argument::<Live>("it", "").finish();
+    let reason = "argument `it` needs a function, which JSON cannot hold";
+    assert_eq!(crate::json_parameters(&live), Err(reason.to_owned()));
+    let tree = function("tree").argument::<Pair>("it", "").finish();
+    let found = crate::json_parameters(&tree).expect("arguments");
+    let variants = found["$defs"]["Tree"]["anyOf"]
+        .as_array()
+        .expect("variants");
+    assert_eq!(variants.len(), 2);
+    let described = describe([method("live", live), method("tree", tree)]);
+    let paths = described.openapi()["paths"].clone();
+    let paths: Vec<&String> = paths.as_object().expect("paths").keys().collect();
+    assert_eq!(paths, ["/tree"]);
+
+    let endless = json!({"properties": {"it": {"$ref": "#/$defs/A"}}, "required": ["it"],
+        "$defs": {"A": {"properties": {"a": {"$ref": "#/$defs/A"}}, "required": ["a"]}}});
+    let endless = json!({"name": "endless", "parameters": endless});
+    let reason = "argument `it` has no values".to_owned();
+    assert_eq!(crate::json_parameters(&endless), Err(reason.clone()));
+    assert_eq!(
+        describe([method("f", endless)]).omitted(Format::Json),
+        [("f".to_owned(), reason)]
+    );
+}
+
+#[test]
+fn lists_and_maps_without_possible_items_are_empty() {
+    use std::collections::BTreeMap;
+
+    use hypha_rpc::Callback;
+
+    type Call = Callback<(u8,), u8>;
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Node {
+        children: Vec<Node>,
+        by_name: BTreeMap<String, Node>,
+    }
+    let schema = FunctionSchema::new("f", "")
+        .argument::<Vec<Call>>("list", "")
+        .argument::<BTreeMap<String, Call>>("by_name", "")
+        .argument::<BTreeMap<u8, Call>>("by_number", "")
+        .argument::<Option<Vec<Call>>>("perhaps", "")
+        .argument::<Node>("node", "");
+    let schema = schema.finish();
+    let single = crate::json_parameters(&schema).expect("arguments");
+    let described = describe([method("f", schema.clone())]);
+    let functions = described.functions();
+    let parameters = &functions[0]["function"]["parameters"];
+    let empty = json!({"type": "array", "maxItems": 0});
+    for (name, wanted) in [
+        ("list", empty.clone()),
+        (
+            "by_name",
+            json!({"type": "object", "additionalProperties": false}),
+        ),
+        (
+            "by_number",
+            json!({"type": "object", "additionalProperties": false}),
+        ),
+        ("perhaps", json!({"anyOf": [empty, {"type": "null"}]})),
+        ("node", json!({"$ref": "#/$defs/Node"})),
+    ] {
+        assert_eq!(parameters["properties"][name], wanted);
+    }
+    assert_eq!(parameters["$defs"], schema["parameters"]["$defs"]);
+    assert_eq!(single["$defs"], schema["parameters"]["$defs"]);
+    assert_eq!(
+        single["properties"]["list"],
+        json!({"type": "array", "maxItems": 0})
+    );
+    let document = described.openapi();
+    let content = &document["paths"]["/f"]["post"]["requestBody"]["content"];
+    for format in ["application/json", "application/msgpack"] {
+        let properties = &content[format]["schema"]["properties"];
+        assert_eq!(properties["list"], parameters["properties"]["list"]);
+    }
+
+    let stream = json!({"x-hypha-type": "stream"});
+    let reduced = |schema: Json| {
+        let parameters = json!({"properties": {"it": schema}, "required": ["it"]});
+        let found = crate::json_parameters(&json!({ "parameters": parameters }));
+        found.ok().map(|found| found["properties"]["it"].clone())
+    };
+    for (schema, wanted) in [
+        (json!({"items": stream, "minItems": 1}), None),
+        (json!({"prefixItems": [{}, stream], "minItems": 2}), None),
+        (
+            json!({"prefixItems": [{}, stream, {}], "maxItems": 3, "minItems": 1}),
+            Some(json!({"minItems": 1, "prefixItems": [{}], "maxItems": 1})),
+        ),
+        (
+            json!({"prefixItems": [{}], "items": stream}),
+            Some(json!({"prefixItems": [{}], "maxItems": 1})),
+        ),
+        (json!({"items": [stream], "minItems": 1}), None),
+        (
+            json!({"patternProperties": {"a": stream, "b": {}}}),
+            Some(json!({"patternProperties": {"a": {"not": {}}, "b": {}}})),
+        ),
+        (
+            json!({"additionalProperties": stream, "minProperties": 1}),
+            None,
+        ),
+        (
+            json!({"additionalProperties": stream, "required": ["a"]}),
+            None,
+        ),
+        (
+            json!({"additionalProperties": stream, "minProperties": 1, "properties": {"a": {}}}),
+            Some(json!({"additionalProperties": false, "minProperties": 1,
+                "properties": {"a": {}}})),
+        ),
+    ] {
+        assert_eq!(reduced(schema), wanted);
+    }
+}
+
+/// Each schema is reduced once, not once for each level around it.
+#[test]
+fn nested_lists_and_maps_are_reduced_in_linear_time() {
+    let stream = json!({"x-hypha-type": "stream"});
+    let nested = (0..60).fold(stream, |inner, index| match index % 3 {
+        0 => json!({"type": "array", "items": inner}),
+        1 => json!({"type": "array", "prefixItems": [inner]}),
+        _ => json!({"additionalProperties": inner, "patternProperties": {"a": {}}}),
+    });
+    let parameters = json!({"properties": {"it": nested}, "required": ["it"]});
+    let found = crate::json_parameters(&json!({ "parameters": parameters })).expect("arguments");
+    let text = found["properties"]["it"].to_string();
+    assert!(text.contains(r#"{"type":"array","maxItems":0}"#), "{text}");
+}
+
+/// The number of definitions is larger than the number of passes.
+#[test]
+fn long_chains_of_possible_definitions_are_kept() {
+    let link = |index: usize| {
+        let next = match index {
+            199 => json!({"anyOf": [{"$ref": "#/$defs/D0"}, {"type": "null"}]}),
+            _ => json!({"$ref": format!("#/$defs/D{}", index + 1)}),
+        };
+        let link = json!({"properties": {"next": next}, "required": ["next"]});
+        (format!("D{index}"), link)
+    };
+    let definitions: Map<String, Json> = (0..200).map(link).collect();
+    let it = json!({"$ref": "#/$defs/D0"});
+    let parameters = json!({"properties": {"it": it}, "required": ["it"], "$defs": definitions});
+    let found = crate::json_parameters(&json!({ "parameters": parameters })).expect("arguments");
+    assert_eq!(found["$defs"], parameters["$defs"]);
 }
 
 /// A chain of definitions that is longer than the number of passes.
@@ -534,7 +713,7 @@ fn methods_that_are_left_out_are_listed_with_the_reason() {
             .map(|(method, reason)| format!("{method}: {reason}"))
             .collect::<Vec<_>>()
     };
-    let function = argument::<Vec<Function>>();
+    let function = argument::<(Function,)>();
     assert_eq!(
         text(&function, Format::Json),
         ["f: argument `it` needs a function, which JSON cannot hold"]
