@@ -67,7 +67,7 @@ pub fn json_parameters(function: &Json) -> Result<Map<String, Json>, String> {
         let is_argument = *section == "properties";
         let is_required = is_argument && required.contains(name);
         let found = match is_argument {
-            true => possible.member(schema, is_required),
+            true => possible.argument(schema, is_required),
             false => possible.definition(index).cloned(),
         };
         match (found, reduced.get_mut(*section)) {

@@ -116,7 +116,10 @@ impl<'a> Possible<'a> {
                 ("properties", Json::Object(members)) => {
                     let required = map.get("required").and_then(Json::as_array);
                     let required = required.into_iter().flatten().filter_map(Json::as_str);
-                    self.members(members, &required.collect())?.into()
+                    let has_others = map.contains_key("patternProperties")
+                        || others.as_ref().is_some_and(|it| *it != Json::Bool(false));
+                    self.members(members, &required.collect(), has_others)?
+                        .into()
                 }
                 ("patternProperties", Json::Object(patterns)) => {
                     let is_closed = others == Some(Json::Bool(false));
@@ -194,32 +197,43 @@ impl<'a> Possible<'a> {
     }
 
     /// Returns the members that a caller can send, or `None` if a required member has no values.
+    /// `has_others` states whether the schema describes further members. They do not include the
+    /// optional members that a caller cannot send.
     fn members(
         &self,
         members: &Map<String, Json>,
         required: &HashSet<&str>,
+        has_others: bool,
     ) -> Option<Map<String, Json>> {
         let mut kept = Map::new();
         for (name, member) in members {
             let is_required = required.contains(name.as_str());
-            match self.member(member, is_required) {
-                Some(schema) => {
-                    kept.insert(name.clone(), schema);
+            let schema = match self.reduced(member) {
+                Some(schema) if is_only_null(&schema, member) && !is_required => {
+                    json!({"type": "null"})
                 }
+                Some(schema) => schema,
                 None if is_required => return None,
-                None => {}
-            }
+                None if has_others => never(),
+                None => continue,
+            };
+            kept.insert(name.clone(), schema);
         }
         Some(kept)
     }
 
-    /// Returns the reduced schema of a member, or `None` if the member has no values. An optional
-    /// member of which only null remains has none.
-    pub(crate) fn member(&self, member: &Json, is_required: bool) -> Option<Json> {
-        let reduced = self.reduced(member)?;
-        let is_useful = is_required || !is_null(&reduced) || reduced == *member;
+    /// Returns the reduced schema of an argument, or `None` if the argument has no values. An
+    /// optional argument of which only null remains has none.
+    pub(crate) fn argument(&self, argument: &Json, is_required: bool) -> Option<Json> {
+        let reduced = self.reduced(argument)?;
+        let is_useful = is_required || !is_only_null(&reduced, argument);
         is_useful.then_some(reduced)
     }
+}
+
+/// Returns whether only null remains of a schema.
+fn is_only_null(reduced: &Json, schema: &Json) -> bool {
+    is_null(reduced) && reduced != schema
 }
 
 /// The schema of a list, reduced to the items that the format can hold.

@@ -33,7 +33,7 @@ pub(crate) fn sendable<'a>(
     };
     let mut given = Vec::new();
     for parameter in parameters {
-        match possible.member(&parameter.schema, !parameter.optional) {
+        match possible.argument(&parameter.schema, !parameter.optional) {
             Some(schema) => given.push(Sendable { parameter, schema }),
             None if parameter.optional => {}
             None => return Err(parameter),

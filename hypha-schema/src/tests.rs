@@ -356,7 +356,11 @@ fn callers_send_the_alternatives_that_json_can_represent() {
         assert_eq!(variants[1]["properties"]["Name"]["type"], "string");
         let fields = variants[2]["properties"]["Fields"]["properties"].as_object();
         let fields: Vec<&String> = fields.expect("fields").keys().collect();
-        assert_eq!(fields, ["size", "next"]);
+        assert_eq!(fields, ["size", "report", "source", "next"]);
+        let fields = &variants[2]["properties"]["Fields"]["properties"];
+        for name in ["report", "source"] {
+            assert_eq!(fields[name], json!({"type": "null"}));
+        }
     };
     let only_null = |it: &Json| assert_eq!(it["anyOf"], json!([{"type": "null"}]));
     let reason = "argument `it` needs a function or a stream, which JSON cannot hold";
@@ -533,6 +537,57 @@ fn lists_and_maps_without_possible_items_are_empty() {
         ),
     ] {
         assert_eq!(reduced(schema), wanted);
+    }
+}
+
+#[test]
+fn optional_members_without_values_do_not_accept_others() {
+    use std::collections::BTreeMap;
+
+    use hypha_rpc::Callback;
+
+    type Call = Callback<(u8,), u8>;
+    #[allow(dead_code)]
+    fn call() -> Call {
+        unreachable!("only the schema is needed")
+    }
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Rest {
+        perhaps: Option<Call>,
+        #[serde(skip_serializing, default = "call")]
+        missing: Call,
+        #[serde(flatten)]
+        rest: BTreeMap<String, u8>,
+    }
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Plain {
+        perhaps: Option<Call>,
+        #[serde(skip_serializing, default = "call")]
+        missing: Call,
+    }
+    let schema = FunctionSchema::new("f", "")
+        .argument::<Rest>("rest", "")
+        .argument::<Plain>("plain", "")
+        .finish();
+    let single = crate::json_parameters(&schema).expect("arguments");
+    let described = describe([method("f", schema)]);
+    let functions = described.functions();
+    let document = described.openapi();
+    for definitions in [
+        &single["$defs"],
+        &functions[0]["function"]["parameters"]["$defs"],
+        &document["components"]["schemas"],
+    ] {
+        let members = |name: &str| definitions[name]["properties"].clone();
+        let only_null = json!({"type": "null"});
+        let never = json!({"not": {}});
+        assert_eq!(
+            members("Rest"),
+            json!({"perhaps": only_null, "missing": never})
+        );
+        assert_eq!(members("Plain"), json!({"perhaps": only_null}));
     }
 }
 
