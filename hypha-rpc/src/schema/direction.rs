@@ -167,8 +167,10 @@ fn relax(sent: &mut Value, received: &Value, pairs: &mut Vec<(String, String)>) 
             }
         }
         (Value::Object(sent), Value::Object(received)) => {
+            let renamed = renamed(sent, received);
             let is_optional = |name: &Value| {
                 let name = name.as_str().unwrap_or_default();
+                let name = renamed.get(name).map_or(name, String::as_str);
                 let required = received.get("required").and_then(Value::as_array);
                 let mut required = required.into_iter().flatten();
                 let properties = received.get("properties");
@@ -185,6 +187,7 @@ fn relax(sent: &mut Value, received: &Value, pairs: &mut Vec<(String, String)>) 
                 match (key.as_str(), sent, received.get(key)) {
                     ("properties", Value::Object(sent), Some(Value::Object(received))) => {
                         for (name, sent) in sent {
+                            let name = renamed.get(name).unwrap_or(name);
                             if let Some(received) = received.get(name) {
                                 relax(sent, received, pairs);
                             }
@@ -207,6 +210,27 @@ fn relax(sent: &mut Value, received: &Value, pairs: &mut Vec<(String, String)>) 
     if sent == received {
         // The keys may be in another order.
         *sent = received.clone();
+    }
+}
+
+/// Returns the received names of the members that have another name when they are sent. schemars
+/// lists the members in the same order in both directions, and marks those of only one direction.
+fn renamed(sent: &Map<String, Value>, received: &Map<String, Value>) -> HashMap<String, String> {
+    let members = [sent, received].map(|schema| schema.get("properties")?.as_object());
+    let [Some(sent), Some(received)] = members else {
+        return HashMap::new();
+    };
+    let only = |own: &Map<String, Value>, other: &Map<String, Value>, mark: &str| {
+        let own = own.iter().filter(|(name, member)| {
+            !other.contains_key(*name) && member.get(mark) != Some(&Value::Bool(true))
+        });
+        own.map(|(name, _)| name.clone()).collect::<Vec<String>>()
+    };
+    let sent_names = only(sent, received, skipped::NOT_RECEIVED);
+    let received_names = only(received, sent, skipped::NOT_SENT);
+    match sent_names.len() == received_names.len() {
+        true => sent_names.into_iter().zip(received_names).collect(),
+        false => HashMap::new(),
     }
 }
 

@@ -881,6 +881,41 @@ fn optional_members_and_defaults_do_not_depend_on_the_direction() {
 }
 
 #[test]
+fn renamed_members_are_optional_in_both_directions() {
+    #[derive(Default, serde::Deserialize, serde::Serialize, JsonSchema)]
+    #[serde(default)]
+    #[allow(dead_code)]
+    struct Renamed {
+        #[serde(skip_serializing)]
+        read: u8,
+        #[serde(rename(serialize = "xx", deserialize = "yy"))]
+        value: u8,
+        #[serde(skip_deserializing)]
+        written: u8,
+        other: u8,
+    }
+    #[derive(serde::Deserialize, serde::Serialize, JsonSchema)]
+    #[allow(dead_code)]
+    struct Needed {
+        #[serde(rename(serialize = "xx", deserialize = "yy"))]
+        value: u8,
+        #[serde(rename(serialize = "aa", deserialize = "bb"))]
+        label: Option<Renamed>,
+    }
+    let schema = FunctionSchema::new("f", "").returns::<Needed>().finish();
+    let definitions = &schema["returns"]["$defs"];
+    assert_eq!(definitions["Needed"]["required"], json!(["xx"]));
+    let renamed = &definitions["Renamed"];
+    let members = renamed["properties"].as_object().expect("members");
+    assert_eq!(
+        members.keys().collect::<Vec<_>>(),
+        ["xx", "written", "other"]
+    );
+    // serde always writes this member, and never reads it.
+    assert_eq!(renamed["required"], json!(["written"]));
+}
+
+#[test]
 fn unused_definitions_are_removed() {
     #[derive(JsonSchema)]
     #[allow(dead_code)]
