@@ -95,6 +95,7 @@ impl<'a> Possible<'a> {
         }
         let mut list = self.list(map);
         let others = map.get("additionalProperties").map(|it| self.or_never(it));
+        let refuses_others = others == Some(Json::Bool(false));
         let mut reduced = Map::new();
         for (key, value) in map {
             let value = match (key.as_str(), value) {
@@ -103,6 +104,12 @@ impl<'a> Possible<'a> {
                         Some(part) => part,
                         None => continue,
                     }
+                }
+                // `additionalProperties: false` would also refuse the members of the other schemas
+                // of the same object, such as those of a flattened enum.
+                ("additionalProperties", Json::Object(_)) if refuses_others && has_parts(map) => {
+                    reduced.insert("unevaluatedProperties".to_owned(), false.into());
+                    continue;
                 }
                 ("additionalProperties", _) => others.clone().unwrap_or_default(),
                 ("anyOf" | "oneOf", Json::Array(schemas)) => {
@@ -117,14 +124,13 @@ impl<'a> Possible<'a> {
                     let required = map.get("required").and_then(Json::as_array);
                     let required = required.into_iter().flatten().filter_map(Json::as_str);
                     let has_others = map.contains_key("patternProperties")
-                        || others.as_ref().is_some_and(|it| *it != Json::Bool(false));
+                        || others.is_some() && !refuses_others;
                     self.members(members, &required.collect(), has_others)?
                         .into()
                 }
                 ("patternProperties", Json::Object(patterns)) => {
-                    let is_closed = others == Some(Json::Bool(false));
                     let kept = patterns.iter().filter_map(|(name, it)| {
-                        let never = || (!is_closed).then(never);
+                        let never = || (!refuses_others).then(never);
                         Some((name.clone(), self.reduced(it).or_else(never)?))
                     });
                     let kept: Map<String, Json> = kept.collect();
@@ -158,7 +164,8 @@ impl<'a> Possible<'a> {
             let most = count(map, "maxItems").map_or(most, |other| other.min(most));
             reduced.insert("maxItems".to_owned(), most.into());
         }
-        is_satisfiable(&reduced).then(|| reduced.into())
+        let is_empty = is_closed(&reduced) && !is_closed(map) && !has_required(&reduced);
+        (!is_empty).then(|| reduced.into())
     }
 
     /// Returns the reduced schema, or `false` if it has no values.
@@ -254,17 +261,26 @@ fn count(schema: &Map<String, Json>, key: &str) -> Option<u64> {
     schema.get(key)?.as_u64()
 }
 
-/// Returns whether the schema of an object describes the members that it requires.
-fn is_satisfiable(schema: &Map<String, Json>) -> bool {
-    let is_closed = schema.get("additionalProperties") == Some(&Json::Bool(false))
-        && !schema.contains_key("patternProperties");
+/// Returns whether other schemas in this schema describe the same object.
+fn has_parts(schema: &Map<String, Json>) -> bool {
+    let mut parts = ["$ref", "allOf", "anyOf", "oneOf"].into_iter();
+    parts.any(|key| schema.contains_key(key))
+}
+
+/// Returns whether a schema refuses all members except those under `properties`.
+fn is_closed(schema: &Map<String, Json>) -> bool {
+    schema.get("additionalProperties") == Some(&Json::Bool(false))
+        && !schema.contains_key("patternProperties")
+}
+
+/// Returns whether `properties` contains the members that the schema requires.
+fn has_required(schema: &Map<String, Json>) -> bool {
     let members = schema.get("properties").and_then(Json::as_object);
     let required = schema.get("required").and_then(Json::as_array);
     let mut required = required.into_iter().flatten().filter_map(Json::as_str);
     let most = members.map_or(0, |members| members.len() as u64);
-    !is_closed
-        || count(schema, "minProperties").is_none_or(|least| least <= most)
-            && required.all(|name| members.is_some_and(|members| members.contains_key(name)))
+    count(schema, "minProperties").is_none_or(|least| least <= most)
+        && required.all(|name| members.is_some_and(|members| members.contains_key(name)))
 }
 
 /// Returns the indexes of all definitions. Each comes after the definitions that it refers to,

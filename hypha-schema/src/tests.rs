@@ -531,6 +531,10 @@ fn lists_and_maps_without_possible_items_are_empty() {
             None,
         ),
         (
+            json!({"additionalProperties": stream, "anyOf": [{"properties": {"a": {}}}]}),
+            Some(json!({"unevaluatedProperties": false, "anyOf": [{"properties": {"a": {}}}]})),
+        ),
+        (
             json!({"additionalProperties": stream, "minProperties": 1, "properties": {"a": {}}}),
             Some(json!({"additionalProperties": false, "minProperties": 1,
                 "properties": {"a": {}}})),
