@@ -233,14 +233,16 @@ pub(crate) struct Fields {
         deserialize_with = "present"
     )]
     #[schemars(extend("x-hypha-absent" = true))]
-    #[allow(clippy::option_option)]
+    #[allow(clippy::option_option, reason = "null differs from a missing field")]
     pub(crate) change: Option<Option<u8>>,
 }
 
-fn present<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<u8>>, D::Error> {
-    Deserialize::deserialize(deserializer).map(Some)
+fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 pub(crate) mod first {

@@ -84,7 +84,7 @@ impl fmt::Debug for IceServer {
 }
 
 /// Options of [`Client::register_rtc_service`], [`Client::get_rtc_service`] and
-/// [`ConnectOptions::webrtc`](super::ConnectOptions::webrtc).
+/// [`ConnectOptions::webrtc`](crate::client::ConnectOptions::webrtc).
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RtcOptions {
