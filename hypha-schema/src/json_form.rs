@@ -187,8 +187,9 @@ fn array(elements: &Elements) -> (Map<String, Json>, String) {
     }
 }
 
-/// Returns the reason why no caller can send an argument. Each of its values contains one of the
-/// types `held`, or a value of its own type without end.
+/// Returns the reason why no caller can send an argument. Each value of the argument contains one
+/// of the types `held`. If `held` is empty, each value contains another value of the same type, so
+/// no value is finite.
 pub(crate) fn reason(argument: &str, held: &[&str], format: &str) -> String {
     match held {
         [] => format!("argument `{argument}` has no values"),

@@ -97,7 +97,7 @@ fn shapes_without_dimensions_and_without_elements() {
     assert_eq!(Array3::<u16>::try_from(&sent), Ok(empty));
 }
 
-/// Checks that an array inside of another type keeps its element type and shape if it has no
+/// Checks that an array in another type keeps its element type and shape if the array has no
 /// elements.
 #[test]
 fn arrays_without_elements_keep_their_type_and_shape() {

@@ -217,8 +217,10 @@ fn proxies_name_the_types_of_aliases() {
     for call in [
         "fna(&self)->__LabRuntime::Call<NdArray,anyhow::Error>",
         "fnb(&self)->__LabRuntime::Call<Vec<u8>,std::io::Error>",
-        "fnc(&self,)->__LabRuntime::Call<NdArray,<Result<NdArray>as__LabRuntime::Output<true>>::Error,>",
-        "fnd(&self,)->__LabRuntime::Call<NdArray,<my::Result<NdArray>as__LabRuntime::Output<true>>::Error,>",
+        "fnc(&self,)->__LabRuntime::Call<NdArray,\
+         <Result<NdArray>as__LabRuntime::Output<true>>::Error,>",
+        "fnd(&self,)->__LabRuntime::Call<NdArray,\
+         <my::Result<NdArray>as__LabRuntime::Output<true>>::Error,>",
     ] {
         assert!(proxy.contains(call), "{call}: {proxy}");
     }

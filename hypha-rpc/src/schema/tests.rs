@@ -833,7 +833,7 @@ fn a_recursive_type_with_callbacks_has_both_directions() {
     assert_eq!(inner("Watched2"), "#/$defs/Lopsided2");
 }
 
-/// A type that accepts what it sends has one schema.
+/// Checks that a type has one schema if serde reads the form that it writes.
 #[test]
 fn optional_members_and_defaults_do_not_depend_on_the_direction() {
     use crate::Callback;

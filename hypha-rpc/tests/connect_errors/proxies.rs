@@ -343,16 +343,32 @@ async fn a_proxy_of_an_unknown_kind_is_an_invalid_option() {
     }
 }
 
-/// The proxy variables must be set before the process starts, so the test starts a child process.
+/// Returns the command that runs one ignored test in a process of its own. Variables must be set
+/// before a process starts.
+fn ignored_test(name: &str) -> Command {
+    let mut child = Command::new(std::env::current_exe().expect("this program"));
+    child.args(["--exact", name, "--ignored"]);
+    child
+}
+
+/// Runs such a command, and checks that its test passes.
+async fn passes(mut child: Command) {
+    let output = tokio::task::spawn_blocking(move || child.output()).await;
+    let output = output.expect("no panic").expect("runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
+}
+
 #[tokio::test]
 async fn the_environment_names_a_proxy_and_exceptions() {
     let heads = Heads::default();
     let server = hypha::server(Heads::default()).await;
     let proxy = http_proxy(server.port, heads.clone()).await;
-    let program = std::env::current_exe().expect("this program");
-    let mut child = Command::new(program);
+    let mut child = ignored_test("proxies::with_variables");
     child
-        .args(["--exact", "proxies::with_variables", "--ignored"])
         .env_remove("http_proxy")
         .env_remove("no_proxy")
         .env(
@@ -364,13 +380,7 @@ async fn the_environment_names_a_proxy_and_exceptions() {
             "HYPHA_TEST_SERVER",
             format!("http://127.0.0.1:{}", server.port),
         );
-    let output = tokio::task::spawn_blocking(move || child.output()).await;
-    let output = output.expect("no panic").expect("runs");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{text}"
-    );
+    passes(child).await;
     assert_eq!(heads.all().len(), 2, "{:?}", heads.all());
 }
 
@@ -510,22 +520,14 @@ async fn a_silent_proxy_is_named() {
 #[tokio::test]
 async fn a_proxy_of_the_environment_is_named() {
     let silent = silent_proxy().await;
-    let program = std::env::current_exe().expect("this program");
     for port in [silent.port, servers::closed_port().await] {
-        let mut child = Command::new(&program);
+        let mut child = ignored_test("proxies::with_a_bad_variable");
         child
-            .args(["--exact", "proxies::with_a_bad_variable", "--ignored"])
             .env_remove("http_proxy")
             .env_remove("no_proxy")
             .env_remove("NO_PROXY")
             .env("HTTP_PROXY", format!("http://u:SECRET@127.0.0.1:{port}"));
-        let output = tokio::task::spawn_blocking(move || child.output()).await;
-        let output = output.expect("no panic").expect("runs");
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && text.contains("1 passed"),
-            "{text}"
-        );
+        passes(child).await;
     }
 }
 

@@ -1,11 +1,11 @@
 //! Keeps bytes, strings and extension values apart in serde's buffer.
 //!
-//! A `String`, a `PathBuf` and a `&str` accept bytes that are valid UTF-8 from the buffer. In the
-//! buffer, such bytes are therefore a map with `()` as its only key, inside of two newtypes: no
-//! string accepts the map, nor does a newtype of a string or of a map with strings as keys. The
-//! types of this crate read the bytes from the map. For other types of bytes, the module `search`
-//! decodes the value again with a list of the bytes, or with the bytes themselves if there are
-//! many.
+//! A `String`, a `PathBuf` and a `&str` accept bytes that are valid UTF-8 from the buffer. This
+//! module therefore puts such bytes into the buffer as a map in two newtypes. `()` is the only key
+//! of the map. No string accepts the map. No newtype of a string, or of a map with strings as keys,
+//! accepts it either. The types of this crate read the bytes from the map. For other types of
+//! bytes, the module `search` decodes the value again with a list of the bytes, or with the bytes
+//! themselves if there are many.
 
 use std::any::type_name;
 
