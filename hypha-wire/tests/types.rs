@@ -343,27 +343,3 @@ fn bytes_are_borrowed_by_cows() {
     let read: Slide<'_> = from_slice(&bytes).expect("bytes");
     assert!(matches!(read.image, Cow::Borrowed(b"abc")));
 }
-
-/// Without the feature `ndarray`, an array inside another type would be sent as serde's struct,
-/// which no other language reads as an array.
-#[cfg(not(feature = "ndarray"))]
-#[test]
-fn an_ndarray_needs_its_feature() {
-    #[derive(Debug, Serialize, Deserialize)]
-    struct Array {
-        v: u8,
-        dim: Vec<usize>,
-        data: Vec<u16>,
-    }
-    let array = Array {
-        v: 1,
-        dim: vec![1],
-        data: vec![7],
-    };
-    let text = "an `ndarray::Array` needs the feature `ndarray` of hypha-rpc";
-    assert_eq!(to_vec(&array).expect_err("no feature").to_string(), text);
-    let sent = hypha_wire::NdArray::from(vec![7u16]);
-    let bytes = bytes::Bytes::from(to_vec(&sent).expect("encoded"));
-    let read: Result<Array, _> = from_slice(&bytes);
-    assert_eq!(read.expect_err("no feature").to_string(), text);
-}

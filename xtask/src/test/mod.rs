@@ -96,6 +96,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             run.documentation(documentation)
         });
     }
+    if options.name.is_none() {
+        steps.step("run the tests without features", || {
+            let package = ["test", "--package", "hypha-wire"];
+            perform(cargo(&package).args(["--test", "without_features"]))
+        });
+    }
     let skipped = run.skipped();
     if !skipped.is_empty() {
         println!("\n=== skipped\n{}", skipped.trim_end());
