@@ -1,5 +1,5 @@
-//! Tests of programs without the features of this crate. `cargo xtask test` runs them apart, because
-//! it runs the other tests with all features.
+//! Tests of programs without the features of this crate. `cargo xtask test` runs these tests apart,
+//! because it runs the other tests with all features.
 #![cfg(not(feature = "ndarray"))]
 
 use hypha_wire::{from_slice, to_vec};
