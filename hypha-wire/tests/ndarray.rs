@@ -552,3 +552,33 @@ fn the_type_of_an_array_chooses_the_variant() {
         "{error}"
     );
 }
+
+#[test]
+fn values_of_any_type_beside_many_arrays_stay() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Frames {
+        Many {
+            meta: serde_json::Value,
+            a: Array2<u16>,
+            b: Array2<u16>,
+            c: Array2<u16>,
+            d: Array2<u16>,
+            e: Array2<u16>,
+            other: serde_json::Value,
+            value: Value,
+        },
+    }
+    let image = || array![[1, 2], [3, 4]];
+    let frames = Frames::Many {
+        meta: json!([[1, 2], [3, 4]]),
+        a: image(),
+        b: image(),
+        c: image(),
+        d: image(),
+        e: image(),
+        other: json!({"x": [1, 2]}),
+        value: Value::List(vec![1.into(), 2.into()]),
+    };
+    assert_eq!(decode(&frames), Ok(frames));
+}

@@ -73,9 +73,9 @@ impl DecodeError {
         self.at(found.path)
     }
 
-    /// Adds that no more forms of the buffered value were tried.
-    pub(super) fn after_attempts(mut self, attempts: usize) -> Self {
-        self.0.message += &format!(" (after {attempts} attempts to decode the value)");
+    /// Adds that not all forms of the buffered value were tried.
+    pub(super) fn after_attempts(mut self) -> Self {
+        self.0.message += " (not all forms of the members were tried)";
         self
     }
 

@@ -16,12 +16,13 @@ use super::decode_error::DecodeError;
 use super::dtype;
 use super::handles::Decoding;
 
-/// Maximum number of times that one value is decoded to find its hints. Without a maximum, a value
-/// that never fits would cost too much time.
+/// Maximum number of times that one value is decoded to find its hints, in each kind of search.
+/// Without a maximum, a value that never fits would cost too much time.
 const MAX_ATTEMPTS: usize = 32;
 /// Minimum number of names of members for which a hint for all members of a map is tried.
 const MIN_NAMES: usize = 4;
-/// Minimum number of names in the hints for which an error names the limit of attempts.
+/// Minimum number of names in the hints of a search that has no attempt left, for which one hint
+/// for all members of a map is tried.
 const MANY_NAMES: usize = 8;
 /// Maximum number of places that are tested to find the path of an error.
 const MAX_TESTED: usize = 8;
@@ -94,6 +95,8 @@ struct Search<'a> {
     best: Option<Failure>,
     /// Attempts that failed. Hints that change none of their values fail again.
     failed: Vec<Failed>,
+    /// Whether one hint for all members of a map is tried.
+    has_hints_of_maps: bool,
     /// Whether arrays of another type are converted.
     may_cast: bool,
     /// Whether an array would have been converted.
@@ -168,6 +171,7 @@ impl<'a> Search<'a> {
                 arrays: Vec::new(),
                 error,
             }),
+            has_hints_of_maps: false,
             may_cast,
             has_cast: notes.has_cast,
             attempt,
@@ -182,18 +186,30 @@ impl<'a> Search<'a> {
             // The hints that were left out may change values that were not recorded.
             self.failed.retain(|failed| !failed.is_incomplete);
             self.find(&mut Vec::new(), &refused, &notes);
+            if self.is_limited() {
+                // Only now, because such a hint costs attempts, and is wrong for most structs.
+                self.has_hints_of_maps = true;
+                self.left = MAX_ATTEMPTS;
+                self.failed.clear();
+                self.find(&mut Vec::new(), &refused, &notes);
+            }
         }
+    }
+
+    /// Returns whether the value may fit, but has members with too many names for the attempts.
+    fn is_limited(&self) -> bool {
+        let hints = self.best.as_ref().map_or(&[][..], |best| &best.hints);
+        let names: HashSet<_> = hints.iter().map(|hint| hint.place.name()).collect();
+        self.left == 0 && names.len() >= MANY_NAMES
     }
 
     /// Returns the error to report if the first attempt and all others failed.
     fn error(mut self) -> Option<DecodeError> {
+        let is_limited = self.is_limited();
         let best = self.best.take()?;
-        // With hints for many names, the reason may be the number of attempts, not the value.
-        let names: HashSet<_> = best.hints.iter().map(|hint| hint.place.name()).collect();
-        let is_limited = self.left == 0 && names.len() >= MANY_NAMES;
         let error = self.locate(best);
         Some(match is_limited {
-            true => error.after_attempts(MAX_ATTEMPTS),
+            true => error.after_attempts(),
             false => error,
         })
     }
@@ -268,7 +284,7 @@ impl<'a> Search<'a> {
     /// after the first success, because no attempt is left then.
     fn find(&mut self, hints: &mut Vec<Hint>, refused: &[(Shown, Form)], notes: &Notes) {
         let mut doubtful = Vec::new();
-        for hint in candidates(hints, refused, &notes.seen) {
+        for hint in candidates(hints, refused, &notes.seen, self.has_hints_of_maps) {
             if self.left == 0 {
                 return;
             }
@@ -382,7 +398,12 @@ impl<'a> Search<'a> {
 
 /// Returns the hints that the refusals suggest, in addition to `hints`. The hints for the most
 /// places come first.
-fn candidates(hints: &[Hint], refused: &[(Shown, Form)], seen: &[Seen]) -> Vec<Hint> {
+fn candidates(
+    hints: &[Hint],
+    refused: &[(Shown, Form)],
+    seen: &[Seen],
+    has_hints_of_maps: bool,
+) -> Vec<Hint> {
     let mut candidates: Vec<Hint> = Vec::new();
     for (shown, form) in refused {
         let places = seen.iter().filter(|seen| seen.shown == *shown);
@@ -401,12 +422,11 @@ fn candidates(hints: &[Hint], refused: &[(Shown, Form)], seen: &[Seen]) -> Vec<H
         let is_changed = move |seen: &&Seen| form(std::slice::from_ref(&hint), seen).is_some();
         seen.iter().filter(is_changed)
     };
-    // With one attempt for each name, a large map would need too many. For a small map, the hint
-    // would cost more attempts than it saves.
     candidates.retain(|hint| {
-        if hint.place.name().is_some() {
-            return true;
+        if hint.place.name().is_some() || !has_hints_of_maps {
+            return hint.place.name().is_some();
         }
+        // For a small map, the hint would cost more attempts than it saves.
         // Items of a list that serde has accepted are not among the values.
         let before = hints.iter().filter(|before| before.form == hint.form);
         let before = before.filter_map(|before| before.place.name());
