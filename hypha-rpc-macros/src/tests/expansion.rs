@@ -206,20 +206,20 @@ fn proxies_name_the_types_of_aliases() {
     let text = expand(
         "",
         "trait Lab {
-            async fn a(&self) -> anyhow::Result<NdArray>;
-            async fn b(&self) -> std::io::Result<Vec<u8>>;
-            async fn c(&self) -> Result<NdArray>;
-            async fn d(&self) -> my::Result<NdArray>;
+            async fn boxed(&self) -> anyhow::Result<NdArray>;
+            async fn io(&self) -> std::io::Result<Vec<u8>>;
+            async fn generic(&self) -> Result<NdArray>;
+            async fn own(&self) -> my::Result<NdArray>;
         }",
     );
     let proxy = text.split("impl LabProxy").last().expect("a proxy");
     let proxy = proxy.replace(char::is_whitespace, "");
     for call in [
-        "fna(&self)->__LabRuntime::Call<NdArray,anyhow::Error>",
-        "fnb(&self)->__LabRuntime::Call<Vec<u8>,std::io::Error>",
-        "fnc(&self,)->__LabRuntime::Call<NdArray,\
+        "fnboxed(&self)->__LabRuntime::Call<NdArray,anyhow::Error>",
+        "fnio(&self)->__LabRuntime::Call<Vec<u8>,std::io::Error>",
+        "fngeneric(&self,)->__LabRuntime::Call<NdArray,\
          <Result<NdArray>as__LabRuntime::Output<true>>::Error,>",
-        "fnd(&self,)->__LabRuntime::Call<NdArray,\
+        "fnown(&self,)->__LabRuntime::Call<NdArray,\
          <my::Result<NdArray>as__LabRuntime::Output<true>>::Error,>",
     ] {
         assert!(proxy.contains(call), "{call}: {proxy}");
