@@ -328,6 +328,16 @@ fn errors_name_the_path_in_a_buffer() {
     );
     let key = "expected an integer as a key, got `a`";
     assert_eq!(error::<BTreeMap<u8, u8>>(json!({"a": 1})), at("value", key));
+    for (key, message) in [
+        ("300", "300 is out of range for u8"),
+        ("-1", "-1 is out of range for u8"),
+        ("007", "expected an integer as a key, got `007`"),
+    ] {
+        assert_eq!(
+            error::<BTreeMap<u8, u8>>(json!({key: 1, "1": 1})),
+            at("value", message)
+        );
+    }
     let key = "expected `true` or `false` as a key, got `a`";
     assert_eq!(
         error::<BTreeMap<bool, u8>>(json!({"a": 1})),

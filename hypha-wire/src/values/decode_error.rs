@@ -8,7 +8,9 @@ use std::fmt;
 
 use serde::de;
 
-use super::buffered::{self, Found, Kind, Last, PathStep, Shown, is_integer_type, wanted_length};
+use super::buffered::{
+    self, Found, Kind, Last, PathStep, Shown, is_integer, is_integer_type, wanted_length,
+};
 use super::time_type::Time;
 
 /// Maximum size of a peer's key or name in an error message, in bytes. A longer string is
@@ -65,7 +67,10 @@ impl DecodeError {
             match last.expected.as_deref() {
                 Some("a boolean") => self = Self::unfit_key("`true` or `false`", key),
                 Some(expected) if is_integer_type(expected) => {
-                    self = Self::unfit_key("an integer", key);
+                    self = match is_integer(key) {
+                        true => Self::new(format!("{key} is out of range for {expected}")),
+                        false => Self::unfit_key("an integer", key),
+                    };
                 }
                 _ => {}
             }
