@@ -681,9 +681,10 @@ impl Client {
 
     /// Closes the connection when the running handlers have completed, or after `grace`.
     ///
-    /// The services are unregistered, and further calls are rejected. After the grace period,
-    /// running handlers are cancelled ([`Context::cancellation`](crate::Context::cancellation)),
-    /// and dropped one second later. Then all pending calls fail and the link is closed.
+    /// The services are unregistered, and further calls of them are rejected. After the grace
+    /// period, running handlers are cancelled
+    /// ([`Context::cancellation`](crate::Context::cancellation)), and dropped one second later.
+    /// Then all pending calls fail and the link is closed.
     ///
     /// A handler of this connection may call this method. The method then returns immediately,
     /// because waiting for the handler that called it would never end. The connection is closed in
@@ -733,7 +734,8 @@ impl Client {
     }
 
     /// Closes the connection. With `cancel_now`, running handlers are cancelled immediately instead
-    /// of after the grace period.
+    /// of after the grace period, and peers may read streams and files until the end of this
+    /// period.
     ///
     /// Rejects new calls before it unregisters the services: a call that arrives in between gets a
     /// retryable error instead of a handler that would be dropped.
@@ -752,6 +754,8 @@ impl Client {
                 if !engine.drain(CANCEL_GRACE).await {
                     tracing::warn!("handlers that still ran after {grace:?} are dropped");
                 }
+            } else if cancel_now && !engine.idle(grace.saturating_sub(begin.elapsed())).await {
+                tracing::warn!("streams and files that were still read after {grace:?} are closed");
             }
         }
         engine.close(CloseReason::Requested);
@@ -800,9 +804,13 @@ impl Client {
     /// Serves until Ctrl-C or SIGTERM, then closes the connection.
     ///
     /// The first signal cancels running handlers immediately
-    /// ([`Context::cancellation`](crate::Context::cancellation)). They have 5 s to complete. The
-    /// other steps are those of [`shutdown`](Self::shutdown). A second signal exits the process
-    /// with code 130.
+    /// ([`Context::cancellation`](crate::Context::cancellation)), and also streams that hold the
+    /// context. They have 5 s to complete. Peers may read streams and files during this time, as
+    /// long as they pause for at most 0.5 s between two reads. The other steps are those of
+    /// [`shutdown`](Self::shutdown).
+    ///
+    /// A second signal exits the process with code 130, also after this method has returned: a
+    /// blocking handler cannot be dropped, and the runtime waits for it at the end of `main`.
     ///
     /// # Errors
     ///
@@ -835,13 +843,9 @@ impl Client {
             )),
             stop = signals.next() => stop.map_err(unwatched)?,
         }
-        tokio::select! {
-            () = self.close_in_order(GRACE, true) => Ok(()),
-            _ = signals.next() => {
-                tracing::warn!("stopped by a second signal: running handlers are dropped");
-                std::process::exit(INTERRUPTED);
-            }
-        }
+        exit_at(signals).map_err(unwatched)?;
+        self.close_in_order(GRACE, true).await;
+        Ok(())
     }
 }
 
@@ -887,6 +891,23 @@ pub(crate) fn refused(method: &'static str) -> impl Fn(Error<ManagerError>) -> E
 /// Exit code after a second signal. Shells report an interrupt as 128 plus the number of SIGINT, 2.
 #[cfg(not(target_family = "wasm"))]
 const INTERRUPTED: i32 = 130;
+
+/// Exits the process at the next signal. A thread of its own waits for the signal, because handlers
+/// may block the runtime, and the runtime may end before the process.
+#[cfg(not(target_family = "wasm"))]
+fn exit_at(mut signals: StopSignals) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let thread = std::thread::Builder::new().name("hypha-signals".to_owned());
+    thread.spawn(move || {
+        if runtime.block_on(signals.next()).is_ok() {
+            tracing::warn!("stopped by a second signal: running handlers are dropped");
+            std::process::exit(INTERRUPTED);
+        }
+    })?;
+    Ok(())
+}
 
 /// Signals that ask the program to stop.
 #[cfg(unix)]

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hypha_wire::{MemoryCharge, PeerMemory};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Settings;
 use super::outbound::LARGE;
@@ -35,15 +35,49 @@ pub(crate) struct Admission {
     /// Memory accounts of the callers. An account limits the memory that the requests of one caller
     /// may occupy.
     memory: Option<Arc<dyn PeerMemory>>,
-    /// Set when the client disconnects. Running calls may then complete, but no new call starts.
+    /// Set when the client disconnects. Running calls may then complete, but no call of a service
+    /// starts.
     leaving: AtomicBool,
+    /// Number of running calls of objects that started after `leaving` was set, and number of such
+    /// calls in total.
+    late: watch::Sender<(usize, usize)>,
+}
+
+/// Callee of a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Aim {
+    BuiltIn,
+    Service,
+    /// A callback, a stream or a file. A running call or a transfer needs its objects, so they can
+    /// be called until the connection is closed.
+    Object,
 }
 
 /// Permit of a running call. When the permit is dropped, another call can start.
 pub(crate) struct Permit {
     _call: OwnedSemaphorePermit,
+    _late: Option<Late>,
     _bytes: Option<OwnedSemaphorePermit>,
     _charge: Option<MemoryCharge>,
+}
+
+/// Running call of an object that started while the client was disconnecting.
+struct Late(watch::Sender<(usize, usize)>);
+
+impl Late {
+    fn begin(late: &watch::Sender<(usize, usize)>) -> Self {
+        late.send_modify(|(running, total)| {
+            *running += 1;
+            *total += 1;
+        });
+        Late(late.clone())
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        self.0.send_modify(|(running, _)| *running -= 1);
+    }
 }
 
 /// Reason why a call is rejected. The message that the caller receives contains the limit.
@@ -91,22 +125,23 @@ impl Admission {
             most_bytes: settings.max_call_bytes,
             memory: settings.memory.clone(),
             leaving: AtomicBool::new(false),
+            late: watch::Sender::new((0, 0)),
         }
     }
 
     /// Admits a call of `bytes` from the caller `from`. If the call is rejected, returns the
     /// reason.
-    pub(super) fn admit(&self, built_in: bool, from: &str, bytes: usize) -> Result<Permit, Busy> {
-        let (permits, most) = if built_in {
-            (&self.running_built_in, BUILT_IN_CALLS)
-        } else {
-            (&self.running, self.most as usize)
-        };
+    pub(super) fn admit(&self, aim: Aim, from: &str, bytes: usize) -> Result<Permit, Busy> {
         // `Ordering::Relaxed` is sufficient. If a call is admitted at the same time as `leave` is
         // called, `drain` waits for that call.
-        if !built_in && self.leaving.load(Ordering::Relaxed) {
-            return Err(Busy::Leaving);
-        }
+        let leaving = self.leaving.load(Ordering::Relaxed);
+        let (permits, most) = match aim {
+            Aim::Service if leaving => return Err(Busy::Leaving),
+            // `drain` may hold all other permits.
+            Aim::Object if leaving => (&self.running_built_in, BUILT_IN_CALLS),
+            Aim::BuiltIn => (&self.running_built_in, BUILT_IN_CALLS),
+            Aim::Service | Aim::Object => (&self.running, self.most as usize),
+        };
         let Ok(call) = Arc::clone(permits).try_acquire_owned() else {
             return Err(Busy::Calls(most));
         };
@@ -117,6 +152,7 @@ impl Admission {
             .map(|memory| memory.charge(from, bytes));
         Ok(Permit {
             _call: call,
+            _late: (leaving && aim == Aim::Object).then(|| Late::begin(&self.late)),
             _bytes: share,
             _charge: charge.transpose().map_err(Busy::Account)?,
         })
@@ -135,7 +171,7 @@ impl Admission {
         permit.map(Some).map_err(|_| Busy::Bytes(self.most_bytes))
     }
 
-    /// Rejects all further calls except those of the built-in service.
+    /// Rejects all further calls except those of the built-in service and of objects.
     pub(crate) fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
     }
@@ -150,6 +186,28 @@ impl Admission {
         drained.is_ok()
     }
 
+    /// Waits until no object is running a call and no further call of an object has arrived for
+    /// `pause`. A peer that reads a stream or a file sends the next call when it has received the
+    /// response to the last one. Call [`drain`](Self::drain) first, because this function does not
+    /// wait for calls that started before [`leave`](Self::leave).
+    pub(crate) async fn idle(&self, pause: Duration) {
+        let mut late = self.late.subscribe();
+        loop {
+            // The sender is in `self`, so waiting does not fail.
+            let Ok(total) = late
+                .wait_for(|(running, _)| *running == 0)
+                .await
+                .map(|l| l.1)
+            else {
+                return;
+            };
+            crate::runtime::sleep(pause).await;
+            if late.borrow().1 == total {
+                return;
+            }
+        }
+    }
+
     /// Rejects all further calls. If a task is waiting in [`drain`](Self::drain), the wait ends.
     pub(super) fn close(&self) {
         self.running.close();
@@ -158,6 +216,8 @@ impl Admission {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn admission(calls: usize, bytes: usize) -> Admission {
@@ -171,39 +231,62 @@ mod tests {
     #[test]
     fn calls_and_built_in_calls_have_separate_limits() {
         let admission = admission(1, 1 << 20);
-        let first = admission.admit(false, "ws/a", 10).unwrap();
+        let first = admission.admit(Aim::Service, "ws/a", 10).unwrap();
         assert!(matches!(
-            admission.admit(false, "ws/a", 10),
+            admission.admit(Aim::Service, "ws/a", 10),
             Err(Busy::Calls(1))
         ));
-        assert!(admission.admit(true, "ws/a", 10).is_ok());
+        assert!(admission.admit(Aim::BuiltIn, "ws/a", 10).is_ok());
         drop(first);
-        assert!(admission.admit(false, "ws/a", 10).is_ok());
+        assert!(admission.admit(Aim::Service, "ws/a", 10).is_ok());
     }
 
     #[test]
     fn large_requests_share_a_budget_and_one_that_exceeds_it_runs_alone() {
         let admission = admission(10, 4 * LARGE);
-        let alone = admission.admit(false, "ws/a", 100 * LARGE).unwrap();
-        let small = admission.admit(false, "ws/a", LARGE - 1);
+        let alone = admission.admit(Aim::Service, "ws/a", 100 * LARGE).unwrap();
+        let small = admission.admit(Aim::Service, "ws/a", LARGE - 1);
         assert!(small.is_ok());
-        let refused = admission.admit(false, "ws/a", LARGE);
+        let refused = admission.admit(Aim::Service, "ws/a", LARGE);
         assert!(matches!(refused, Err(Busy::Bytes(most)) if most == 4 * LARGE));
         drop(alone);
-        let three = admission.admit(false, "ws/a", 3 * LARGE).unwrap();
-        assert!(admission.admit(false, "ws/a", 2 * LARGE).is_err());
+        let three = admission.admit(Aim::Service, "ws/a", 3 * LARGE).unwrap();
+        assert!(admission.admit(Aim::Service, "ws/a", 2 * LARGE).is_err());
         drop(three);
-        assert!(admission.admit(false, "ws/a", 2 * LARGE).is_ok());
+        assert!(admission.admit(Aim::Service, "ws/a", 2 * LARGE).is_ok());
     }
 
     #[test]
-    fn a_disconnecting_client_accepts_only_built_in_calls() {
+    fn a_disconnecting_client_accepts_no_calls_of_services() {
         let admission = admission(1, 1 << 20);
         admission.leave();
         assert!(matches!(
-            admission.admit(false, "ws/a", 10),
+            admission.admit(Aim::Service, "ws/a", 10),
             Err(Busy::Leaving)
         ));
-        assert!(admission.admit(true, "ws/a", 10).is_ok());
+        assert!(admission.admit(Aim::BuiltIn, "ws/a", 10).is_ok());
+        assert!(admission.admit(Aim::Object, "ws/a", 10).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_waits_for_calls_of_objects() {
+        let pause = Duration::from_millis(100);
+        let admission = admission(1, 1 << 20);
+        admission.leave();
+        let mut idle = std::pin::pin!(admission.idle(pause));
+        let mut is_idle = || (&mut idle).now_or_never().is_some();
+        let item = admission.admit(Aim::Object, "ws/a", 10).unwrap();
+        assert!(!is_idle());
+        tokio::time::advance(pause * 10).await;
+        assert!(!is_idle(), "a call is running");
+        drop(item);
+        assert!(!is_idle());
+        // The next item is requested within the pause.
+        tokio::time::advance(pause / 2).await;
+        drop(admission.admit(Aim::Object, "ws/a", 10).unwrap());
+        tokio::time::advance(pause / 2).await;
+        assert!(!is_idle(), "another call has arrived");
+        tokio::time::advance(pause).await;
+        assert!(is_idle());
     }
 }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hypha_wire::keys::{BUILT_IN_METHODS, SERVICES};
 use hypha_wire::{Message, Value, split_address};
 
+use super::admission::Aim;
 use super::session_table::AnswerLookup;
 use super::sessions::Response;
 use super::stats::{add, count};
@@ -165,11 +166,13 @@ impl<H: Handlers> Engine<H> {
         // another call, and the next message may be the response to that call. This response
         // removes the callback, possibly before the task runs.
         let found = H::find(self, &message);
-        let built_in = message
-            .method()
-            .is_some_and(|m| m.starts_with(BUILT_IN_METHODS));
+        let aim = match message.method().unwrap_or_default() {
+            method if method.starts_with(BUILT_IN_METHODS) => Aim::BuiltIn,
+            method if method.starts_with(SERVICES) => Aim::Service,
+            _ => Aim::Object,
+        };
         let from = message.from().unwrap_or_default();
-        match self.admission.admit(built_in, from, message.len()) {
+        match self.admission.admit(aim, from, message.len()) {
             Ok(permit) => {
                 let engine = Arc::clone(self);
                 self.spawn(async move {

@@ -127,6 +127,9 @@ use tasks::Tasks;
 use unwatched as watchdog;
 use watchdog::Activity;
 
+/// Maximum time between two reads of a stream or a file for which a closing connection waits.
+const MAX_PAUSE: Duration = Duration::from_millis(500);
+
 /// State of one connection, shared by its handles, its driver and the running handlers.
 ///
 /// `H` finds and runs the methods that peers call. The handles ([`Connection`]) keep the connection
@@ -274,6 +277,16 @@ impl<H: Handlers> Engine<H> {
     /// running.
     pub(crate) async fn drain(&self, grace: Duration) -> bool {
         self.admission.drain(grace).await
+    }
+
+    /// Waits until peers no longer read the streams and files of this client, for at most `grace`.
+    /// Returns `false` if they are still reading. Call [`drain`](Self::drain) first.
+    pub(crate) async fn idle(&self, grace: Duration) -> bool {
+        if self.objects() == 0 {
+            return true;
+        }
+        let idle = crate::runtime::timeout(grace, self.admission.idle(MAX_PAUSE)).await;
+        idle.is_ok()
     }
 
     /// Closes the connection: fails pending calls, aborts running handlers, and rejects new calls.

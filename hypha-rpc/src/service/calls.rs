@@ -12,6 +12,7 @@ use std::task::{Context as TaskContext, Poll};
 use parking_lot::Mutex;
 
 use super::answer::AnswerTo;
+use super::context::WeakContext;
 use super::{Context, Engine};
 use crate::engine::Progress;
 
@@ -20,6 +21,9 @@ use crate::engine::Progress;
 pub(crate) struct Calls {
     next: AtomicU64,
     running: Mutex<HashMap<u64, Arc<RunningCall>>>,
+    /// Contexts of handlers that have ended. A stream in the result, or a task that the handler
+    /// started, may still hold the context.
+    ended: Mutex<Vec<WeakContext>>,
 }
 
 /// A call whose handler is running. The call's task, the table and the watchdog share this value.
@@ -74,13 +78,35 @@ impl Calls {
         self.running.lock().values().cloned().collect()
     }
 
-    /// Cancels the contexts of the calls that `which` selects. The handlers of these calls decide
-    /// whether they stop.
+    /// Keeps a context, whose handler has ended, as long as another part of the program holds it.
+    /// `clones` is the number of clones that the caller will drop.
+    pub(super) fn keep(&self, context: &Context, clones: usize) {
+        if !context.has_more_than(clones) {
+            return;
+        }
+        let mut ended = self.ended.lock();
+        if ended.len() == ended.capacity() {
+            // The list then has twice the room for the contexts that remain, so that this takes a
+            // constant time per call.
+            ended.retain(WeakContext::is_held);
+            let room = ended.len().max(4);
+            ended.reserve(room);
+        }
+        ended.push(context.downgrade());
+    }
+
+    /// Cancels the contexts of the calls that `which` selects. The handlers and streams of these
+    /// calls decide whether they stop.
     pub(crate) fn cancel(&self, which: impl Fn(&Context) -> bool) {
         let running = self.running.lock();
-        let contexts = running.values().map(|call| &call.context);
-        let told: Vec<Context> = contexts.filter(|c| which(c)).cloned().collect();
+        let contexts = running.values().map(|call| call.context.clone());
+        let mut told: Vec<Context> = contexts.filter(|c| which(c)).collect();
         drop(running);
+        let ended: Vec<Context> = {
+            let ended = self.ended.lock();
+            ended.iter().filter_map(WeakContext::upgrade).collect()
+        };
+        told.extend(ended.into_iter().filter(|c| which(c)));
         // Cancel the contexts after the lock is released. Cancelling a context wakes tasks, and a
         // waker may run any code.
         for context in told {

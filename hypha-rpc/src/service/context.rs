@@ -1,7 +1,7 @@
 //! Context of an incoming call: its caller and origin (`docs/protocol/02-messages.md#s11`).
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use tokio_util::sync::CancellationToken;
 
@@ -151,7 +151,8 @@ impl Context {
 
     /// Returns the token that is triggered when the caller stops waiting for this call. The wait
     /// ends if the caller disconnects, if a Rust caller drops its future or reaches its timeout, or
-    /// if this program disconnects.
+    /// if this program disconnects. A stream in the result may hold the context: the token is also
+    /// triggered after the method has returned.
     ///
     /// The handler decides whether to stop. Its future is dropped only when this program
     /// disconnects, after the grace periods of
@@ -181,6 +182,15 @@ impl Context {
 
     pub(crate) fn cancel(&self) {
         self.inner.cancelled.cancel();
+    }
+
+    /// Returns whether more than `count` clones of the context exist.
+    pub(super) fn has_more_than(&self, count: usize) -> bool {
+        Arc::strong_count(&self.inner) > count
+    }
+
+    pub(super) fn downgrade(&self) -> WeakContext {
+        WeakContext(Arc::downgrade(&self.inner))
     }
 
     /// Returns the public key of the caller, or `None` if the call was not encrypted. Only the
@@ -222,6 +232,20 @@ impl Context {
             map.insert("caller_public_key".into(), key.into());
         }
         map
+    }
+}
+
+/// Context that is not kept alive.
+pub(super) struct WeakContext(Weak<Inner>);
+
+impl WeakContext {
+    pub(super) fn is_held(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    pub(super) fn upgrade(&self) -> Option<Context> {
+        let inner = self.0.upgrade()?;
+        Some(Context { inner })
     }
 }
 

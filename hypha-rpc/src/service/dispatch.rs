@@ -138,7 +138,7 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
             let running = calls.begin(context.clone(), &label, answer_to.clone(), now);
             let args = extra.args.with_origin(origin);
             let args = engine.settings.bounded(args, from);
-            let incoming = IncomingCall::new(context, args, label.clone());
+            let incoming = IncomingCall::new(context.clone(), args, label.clone());
             let is_large = message.len() >= LARGE_REQUEST;
             let run = async {
                 // Call the handler inside the future, because generated code may decode arguments,
@@ -155,10 +155,12 @@ async fn run_call(engine: &Arc<Engine>, message: Message, found: Result<Callee, 
                 }
             };
             let run = std::pin::pin!(run);
-            with_heartbeats(engine, &running.call, run)
+            let ran = with_heartbeats(engine, &running.call, run)
                 .instrument(call_span.span())
-                .await
-                .unwrap_or_else(|panic| Err(panicked(&label, panic.as_ref())))
+                .await;
+            // The other clone is in `running`.
+            calls.keep(&context, 2);
+            ran.unwrap_or_else(|panic| Err(panicked(&label, panic.as_ref())))
                 .map_err(|mut error| {
                     if let Some(frames) = error.backtrace.take().filter(|_| send_backtraces) {
                         error.trace.push_str(&frames);
