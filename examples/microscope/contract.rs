@@ -3,12 +3,17 @@
 use hypha_rpc::Array;
 use hypha_rpc::prelude::*;
 
+/// Size of the sensor in each direction, in pixels.
+pub const SENSOR: u16 = 2048;
+
 /// Part of the sensor, in pixels.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Region {
     /// Columns.
+    #[schemars(range(min = 1, max = SENSOR))]
     pub width: u16,
     /// Rows.
+    #[schemars(range(min = 1, max = SENSOR))]
     pub height: u16,
 }
 
@@ -78,7 +83,11 @@ pub trait Microscope {
     ) -> Result<Array<u16, 2>, ScopeError>;
 
     /// Take images until the caller closes the stream, but at most this many.
-    async fn live(&self, images: Option<u32>) -> impl Stream<Item = Array<u16, 2>> + Send;
+    async fn live(
+        &self,
+        ctx: &Context,
+        images: Option<u32>,
+    ) -> impl Stream<Item = Array<u16, 2>> + Send;
 
     /// Take several images, and return them as a file of 16-bit pixels.
     async fn acquire(

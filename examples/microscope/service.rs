@@ -12,8 +12,8 @@ use hypha_rpc::Array;
 use hypha_rpc::client::ConnectOptions;
 use hypha_rpc::prelude::*;
 use hypha_rpc_examples::microscope::{
-    Microscope, MicroscopeService, Position, Progress, Region, ScopeError, Stage, StageProxy,
-    StageService,
+    Microscope, MicroscopeService, Position, Progress, Region, SENSOR, ScopeError, Stage,
+    StageProxy, StageService,
 };
 use tokio::io::AsyncReadExt;
 use tokio::sync::Notify;
@@ -106,16 +106,26 @@ impl Microscope for Scope {
         region: Option<Region>,
     ) -> Result<Array<u16, 2>, ScopeError> {
         within("exposure", exposure, 0.0, 10.0)?;
+        if let Some(Region { width, height }) = region {
+            within("width", width.into(), 1.0, SENSOR.into())?;
+            within("height", height.into(), 1.0, SENSOR.into())?;
+        }
         Ok(self.image(exposure, region))
     }
 
-    async fn live(&self, images: Option<u32>) -> impl Stream<Item = Array<u16, 2>> + Send {
+    async fn live(
+        &self,
+        ctx: &Context,
+        images: Option<u32>,
+    ) -> impl Stream<Item = Array<u16, 2>> + Send {
         let counts = stream::iter(1..=images.unwrap_or(u32::MAX));
-        // The stream ends when the caller disconnects, or when the caller drops the stream.
-        counts.then(move |count| async move {
+        let images = counts.then(move |count| async move {
             tokio::time::sleep(INTERVAL).await;
             self.image(f64::from(count) / 1000.0, None)
-        })
+        });
+        // The stream is dropped when the caller drops it or disconnects. Here, it also ends when
+        // this program ends.
+        images.take_until(ctx.cancellation().clone().cancelled_owned())
     }
 
     async fn acquire(

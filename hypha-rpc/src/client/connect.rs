@@ -1,6 +1,7 @@
 //! Connects to a server: the options, their environment variables, and the first calls.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::future::IntoFuture;
 use std::path::Path;
 use std::pin::Pin;
@@ -105,7 +106,7 @@ impl ConnectOptions {
             settings.max_concurrent_chunks = limit;
         }
         ConnectOptions {
-            server_url: server_url.trim().to_owned(),
+            server_url: trim(&server_url).to_owned(),
             workspace: None,
             token: None,
             client_id: None,
@@ -147,10 +148,11 @@ impl ConnectOptions {
     pub fn from_env() -> Result<Self, Error> {
         let mut file = Vec::new();
         if env("HYPHA_SERVER_URL").is_none() && Path::new(".env").exists() {
-            let bad = |e: dotenvy::Error| Error::Invalid(format!("cannot read .env: {e}"));
-            file = dotenvy::from_path_iter(".env")
-                .and_then(|pairs| pairs.collect::<Result<Vec<_>, _>>())
-                .map_err(bad)?;
+            let bad = |e: &dyn fmt::Display| Error::Invalid(format!("cannot read .env: {e}"));
+            let text = std::fs::read_to_string(".env").map_err(|e| bad(&e))?;
+            file = dotenvy::from_read_iter(trim(&text).as_bytes())
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|e| bad(&e))?;
         }
         Self::from_vars(|name| {
             env(name).or_else(|| {
@@ -743,9 +745,17 @@ fn env(name: &str) -> Option<String> {
 
 /// Returns the string without white space around it, or `None` if only white space is in it.
 fn trimmed(text: &str) -> Option<String> {
-    let text = text.trim();
+    let text = trim(text);
     (!text.is_empty()).then(|| text.to_owned())
 }
+
+/// Returns the string without white space around it, and without the byte order mark with which
+/// editors on Windows begin a file.
+pub(super) fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == BYTE_ORDER_MARK)
+}
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 #[cfg(test)]
 mod tests {
@@ -782,6 +792,12 @@ mod tests {
         assert_eq!(connect.server_url, "http://h");
         assert_eq!(connect.token.as_deref(), Some("secret"));
         assert_eq!(connect.reconnection_token.as_deref(), Some("again"));
+        let marked = "\u{feff}secret\r\n";
+        assert_eq!(
+            connect.clone().token(marked).token.as_deref(),
+            Some("secret")
+        );
+        assert_eq!(super::connect("\u{feff}http://h").server_url, "http://h");
         let connect = connect.workspace(" lab\n");
         assert_eq!(connect.workspace.as_deref(), Some("lab"));
         let connect = connect.token(" ").reconnection_token("").workspace(" ");

@@ -428,7 +428,7 @@ struct Site {
 impl Site {
     fn new(server_url: String) -> Site {
         Site {
-            server_url: server_url.trim().to_owned(),
+            server_url: super::connect::trim(&server_url).to_owned(),
             service: LOGIN_SERVICE.to_owned(),
             change: None,
         }

@@ -116,10 +116,8 @@ fn release(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError
 
 fn cancel(engine: &Arc<Engine>, call: &IncomingCall) -> Result<Value, WireError> {
     let session: &str = call.args(&["session"])?.required(0)?;
-    let caller = call.context().peer();
-    let is_meant =
-        |running: &Context| running.session() == Some(session) && running.peer() == caller;
-    engine.handlers.calls.cancel(is_meant);
+    let calls = &engine.handlers.calls;
+    calls.cancel_session(call.context().peer(), session);
     Ok(Value::Null)
 }
 

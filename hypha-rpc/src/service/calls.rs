@@ -3,7 +3,7 @@
 //! handlers.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +16,12 @@ use super::context::WeakContext;
 use super::{Context, Engine};
 use crate::engine::Progress;
 
+/// Maximum number of cancellations that wait for their calls. With more, the oldest is forgotten.
+const MAX_EARLY: usize = 64;
+/// Maximum length of the session of a cancellation that waits for its call, in bytes. Clients send
+/// about 22 bytes.
+const MAX_SESSION: usize = 64;
+
 /// The table of running calls.
 #[derive(Default)]
 pub(crate) struct Calls {
@@ -24,6 +30,10 @@ pub(crate) struct Calls {
     /// Contexts of handlers that have ended. A stream in the result, or a task that the handler
     /// started, may still hold the context.
     ended: Mutex<Vec<WeakContext>>,
+    /// Callers and sessions of cancellations for which no call was running. Over HTTP, a
+    /// cancellation may overtake its call, and the task of a call may start late. Most entries
+    /// belong to calls that have ended. Lock order: the lock of `running` comes before this lock.
+    early: Mutex<VecDeque<(String, String)>>,
 }
 
 /// A call whose handler is running. The call's task, the table and the watchdog share this value.
@@ -64,7 +74,13 @@ impl Calls {
             answer_to,
             progress: Progress::new(id, label.to_owned(), interval, now),
         });
-        self.running.lock().insert(id, Arc::clone(&call));
+        let mut running = self.running.lock();
+        running.insert(id, Arc::clone(&call));
+        let is_cancelled = self.take_early(&call.context);
+        drop(running);
+        if is_cancelled {
+            call.context.cancel();
+        }
         Running {
             calls: self,
             id,
@@ -93,6 +109,44 @@ impl Calls {
             ended.reserve(room);
         }
         ended.push(context.downgrade());
+    }
+
+    /// Returns whether the call with this context was cancelled before it was in the table.
+    fn take_early(&self, context: &Context) -> bool {
+        let mut early = self.early.lock();
+        let Some(session) = context.session().filter(|_| !early.is_empty()) else {
+            return false;
+        };
+        let is_meant =
+            |(by, cancelled): &(String, String)| cancelled == session && by == context.peer();
+        let position = early.iter().position(is_meant);
+        position
+            .and_then(|position| early.remove(position))
+            .is_some()
+    }
+
+    /// Cancels the call that `caller` has sent in its session `session`. If no such call is
+    /// running, cancels the call when it begins.
+    pub(super) fn cancel_session(&self, caller: &str, session: &str) {
+        let running = self.running.lock();
+        let contexts = running.values().map(|call| &call.context);
+        let told = contexts.filter(|c| c.session() == Some(session) && c.peer() == caller);
+        let told: Vec<Context> = told.cloned().collect();
+        if told.is_empty() && session.len() <= MAX_SESSION {
+            let mut early = self.early.lock();
+            early.truncate(MAX_EARLY - 1);
+            early.push_front((caller.to_owned(), session.to_owned()));
+        }
+        drop(running);
+        for context in told {
+            context.cancel();
+        }
+    }
+
+    /// Cancels the calls of a peer that has disconnected.
+    pub(super) fn peer_gone(&self, peer: &str) {
+        self.early.lock().retain(|(by, _)| by != peer);
+        self.cancel(|call| call.peer() == peer);
     }
 
     /// Cancels the contexts of the calls that `which` selects. The handlers and streams of these

@@ -109,7 +109,7 @@ impl Services {
 
     /// Removes the interfaces of a disconnected peer, and cancels the handlers of its calls.
     pub(super) fn peer_gone(&self, peer: &str) {
-        self.calls.cancel(|call| call.peer() == peer);
+        self.calls.peer_gone(peer);
         let interfaces = self.registry.write().remove_interfaces_of(peer);
         drop(interfaces);
     }

@@ -255,7 +255,7 @@ fn is_exempt(exceptions: &str, host: &str, port: u16) -> bool {
                 return ip == address(name);
             }
             let name = name.strip_prefix('*').unwrap_or(name);
-            let name = name.trim_start_matches('.').to_ascii_lowercase();
+            let name = name.trim_matches('.').to_ascii_lowercase();
             let before = host.strip_suffix(&name);
             !name.is_empty()
                 && before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
@@ -336,6 +336,7 @@ mod tests {
             ("[fd12::1]:9527", "fd12::1", true),
             ("2.3", "10.1.2.3", false),
             ("", "h.org", false),
+            ("h.org.", "lab.h.org", true),
             (".", "h.org", false),
         ] {
             assert_eq!(is_exempt(list, host, 9527), exempt, "{list} and {host}");

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use crate::net::{Net, Others, Plan, back, connected, disconnected};
 use crate::support::{
-    Received, assert_passed, breathe, calling, list, map, seconds, settled, text, two_clients,
+    ME, PEER, Received, assert_passed, breathe, calling, client, list, map, seconds, settled, text,
+    two_clients,
 };
 
 /// Fetches the service `svc` of `ws/peer`.
@@ -507,6 +508,41 @@ async fn a_handler_is_cancelled_when_its_call_is_dropped() {
     breathe().await;
     settled(&a).await;
     settled(&b).await;
+}
+
+/// Over HTTP, a cancellation may overtake its call.
+#[tokio::test(start_paused = true)]
+async fn a_cancellation_may_arrive_before_its_call() {
+    let (client, mut peer) = client();
+    let stopped = Arc::new(AtomicUsize::new(0));
+    let service = stoppable(&stopped);
+    client.register_service(service).await.expect("registers");
+    let cancel = |session: &str| map! {"args": list![session]};
+    let main = map! {
+        "type": "method", "from": PEER, "to": ME, "method": "services.built-in.cancel",
+    };
+    peer.send(main.clone(), cancel("early")).await;
+    breathe().await;
+    for (from, session) in [("ws/other", "early"), (PEER, "late"), (PEER, "early")] {
+        peer.call_as(from, session, "services.slow.run", list![])
+            .await;
+    }
+    breathe().await;
+    assert_eq!(stopped.load(Ordering::SeqCst), 1);
+    assert_eq!(peer.receive().await.text("to"), PEER);
+    // A cancellation is forgotten after more than 64 further ones.
+    for count in 0..64 {
+        let session = format!("other-{count}");
+        peer.send(main.clone(), cancel(&session)).await;
+    }
+    peer.send(main, cancel("kept")).await;
+    breathe().await;
+    for session in ["other-0", "other-1", "kept"] {
+        peer.call_as(PEER, session, "services.slow.run", list![])
+            .await;
+    }
+    breathe().await;
+    assert_eq!(stopped.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test(start_paused = true)]
