@@ -1,8 +1,9 @@
-//! Tests that exceptions of a Python service become the variants of a typed error.
+//! Tests that exceptions of a Python service become the variants of a typed error, or errors with
+//! their causes.
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use hypha_rpc::prelude::*;
 use hypha_rpc_tests::cases::run;
 use hypha_rpc_tests::conformance::Language;
@@ -86,6 +87,27 @@ async fn exceptions(server: &Server) -> Result<()> {
                 ),
             }
         }
+    }
+    // Without the type, a caller sees the causes.
+    let service = client.get_service(&id).await?;
+    let causes = [
+        ("raised", "context", "KeyError: 'a'"),
+        ("raised_later", "context", "KeyError: 'a'"),
+        ("passed_on", "context", "KeyError: 'a'"),
+        ("raised", "direct", "KeyError: 'a'"),
+        ("raised_later", "direct", "KeyError: 'a'"),
+        ("raised", "lines", ""),
+        ("raised_later", "lines", ""),
+    ];
+    for (method, how, causes) in causes {
+        let outcome = service.call::<()>(method, args!(how)).await;
+        let error = outcome.err().context("an exception")?;
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        ensure!(
+            cause.as_deref().unwrap_or_default() == causes,
+            "{method} {how}: {error:?}\n{}",
+            process.transcript(0)
+        );
     }
     client.disconnect().await;
     process.terminate()

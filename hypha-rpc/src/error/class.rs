@@ -17,6 +17,9 @@ const CHAIN: [&str; 2] = [
     "\n\nThe above exception was the direct cause of the following exception:\n\n",
 ];
 
+/// Maximum number of causes that are taken from a traceback.
+const MAX_CAUSES: usize = 16;
+
 /// Splits an error into the exception class and the message.
 ///
 /// The class is in one of three places (`docs/protocol/02-messages.md#s8`). For an asynchronous
@@ -125,6 +128,53 @@ fn class_in_trace<'a>(message: &str, trace: &'a str, known: &[&str]) -> Option<&
     (is_python || is_class(class, known)).then_some(class)
 }
 
+/// Returns the causes of an exception of Python: the exceptions that its traceback shows before it,
+/// the nearest first. Each consists of its class and its message.
+pub(super) fn causes(error: &WireError) -> Vec<String> {
+    let (message, trace) = (error.message.trim_end(), error.trace.trim_end());
+    let is_converted = trace.strip_prefix("Exception: ") == Some(message);
+    let text = match !is_converted && first_traceback(trace).is_some() {
+        true => trace,
+        false => message,
+    };
+    if first_traceback(text).is_none() {
+        return Vec::new();
+    }
+    // An exception that a Python program has passed on contains the traceback twice.
+    let again = format!("\nException: {HEADER}");
+    let text = match text.rfind(&again) {
+        Some(start) => &text[start + again.len() - HEADER.len()..],
+        None => text,
+    };
+    let parts = std::iter::successors(Some(text), |text| match last_chain(text) {
+        Some((start, _)) => Some(&text[..start]),
+        // For an asynchronous method, only an empty line follows a cause that was never raised.
+        None => {
+            let raised = first_traceback(text)?;
+            let before = text.strip_suffix(raised)?;
+            (!before.is_empty()).then_some(before)
+        }
+    });
+    let causes = parts.skip(1).take(MAX_CAUSES).map(of_traceback);
+    let causes = causes.map(|(class, message)| match class {
+        Some(class) if message.is_empty() => class,
+        Some(class) => format!("{class}: {message}"),
+        None => message,
+    });
+    causes.collect()
+}
+
+/// Returns the start and the end of the last lines between two tracebacks.
+fn last_chain(text: &str) -> Option<(usize, usize)> {
+    let places = CHAIN.iter().filter_map(|chain| {
+        let start = text.rfind(chain)?;
+        Some((start, start + chain.len()))
+    });
+    places
+        .filter(|&(_, end)| starts_traceback(&text[end..]))
+        .max()
+}
+
 fn starts_traceback(text: &str) -> bool {
     text.starts_with(HEADER) || text.starts_with(GROUP_HEADER)
 }
@@ -143,14 +193,12 @@ fn first_traceback(text: &str) -> Option<&str> {
 /// Returns the class and the message of the exception that a traceback of Python belongs to. The
 /// last traceback of a chain is the traceback of this exception.
 fn of_traceback(text: &str) -> (Option<String>, String) {
-    let ends = CHAIN
-        .iter()
-        .filter_map(|chain| Some(text.rfind(chain)? + chain.len()));
-    let last = ends.filter(|&end| starts_traceback(&text[end..])).max();
-    let entry = match last {
-        Some(start) => last_entry(&text[start..]),
-        None => last_entry(first_traceback(text).unwrap_or(text)),
+    let last = match last_chain(text) {
+        Some((_, end)) => Some(&text[end..]),
+        None => first_traceback(text),
     };
+    // A cause that was never raised has no traceback.
+    let entry = last.map_or_else(|| text.trim().to_owned(), last_entry);
     // Python omits the colon if the message is empty.
     let end = entry.find([':', '\n']).unwrap_or(entry.len());
     let (class, rest) = entry.split_at(end);
@@ -300,6 +348,44 @@ mod tests {
             parts(&format!("{head}lib.Custom: (1, 'b')\n"), ""),
             of("lib.Custom", "(1, 'b')")
         );
+    }
+
+    #[test]
+    fn tracebacks_contain_the_causes() {
+        let head = "Traceback (most recent call last):\n  File \"x.py\", line 3, in f\n";
+        let (raised_from, during) = (CHAIN[1], CHAIN[0]);
+        let of = |message: &str, trace: &str| {
+            let mut error = WireError::new(message);
+            error.trace = trace.into();
+            causes(&error)
+        };
+        let both = |message: &str, text: &str| {
+            let asynchronous = of(text, &format!("Exception: {text}\n"));
+            assert_eq!(asynchronous, of(message, &format!("{text}\n")));
+            asynchronous
+        };
+        let text = format!(
+            "{head}OSError{raised_from}{head}KeyError: 'a'{during}{head}lib.Bad: b\nc\n\nd"
+        );
+        assert_eq!(both("b\nc\n\nd", &text), ["KeyError: 'a'", "OSError"]);
+        // The cause was never raised.
+        let text = format!("KeyError: 'a'{raised_from}{head}ValueError: b");
+        assert_eq!(both("b", &text), ["KeyError: 'a'"]);
+        let text = format!("KeyError: 'a'\n\n{head}ValueError: b");
+        assert_eq!(both("b", &text), ["KeyError: 'a'"]);
+        assert_eq!(both("b", &format!("{head}ValueError: b")), [""; 0]);
+        assert_eq!(of(during, ""), [""; 0]);
+        let many = vec![format!("{head}ValueError: b"); 100].join(during);
+        assert_eq!(both("b", &many).len(), MAX_CAUSES);
+        // Another service has passed on the exception with its traceback.
+        let text = format!("{head}KeyError: 'a'{during}{head}ValueError: b");
+        let passed = format!("{head}lib.RemoteException: RemoteError:{text}\nException: {text}");
+        assert_eq!(both("b", &passed), ["KeyError: 'a'"]);
+        let text = format!("{passed}{during}{head}OSError: c");
+        assert_eq!(both("c", &text), ["ValueError: b", "KeyError: 'a'"]);
+        let passed = format!("{head}lib.RemoteException: RemoteError:b\n{head}ValueError: b");
+        let text = format!("{passed}{during}{head}OSError: c");
+        assert_eq!(both("c", &text), ["ValueError: b"]);
     }
 
     /// The forms of the message and the trace that a Python client sends for one exception, for an

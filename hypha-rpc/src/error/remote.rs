@@ -8,9 +8,9 @@ use super::{CallSite, Error, RejectKind, Rejection, ServiceError, class};
 /// Error of a called method that is not of the error type in the contract
 /// (`docs/protocol/02-messages.md#s8`).
 ///
-/// [`source`](std::error::Error::source) returns the causes that a Rust peer sent.
-/// [`trace`](Self::trace) contains the same causes as a string. Peers in other languages send only
-/// the trace.
+/// [`source`](std::error::Error::source) returns the causes that a Rust peer sent, or the exceptions
+/// before the last one in the traceback of a Python peer, at most 16. [`trace`](Self::trace) contains
+/// the same causes as a string. The JavaScript client does not send causes.
 ///
 /// The method has run, at least in part. The error is not retryable, because the method itself has
 /// failed.
@@ -31,7 +31,7 @@ pub struct RemoteError {
     pub data: Option<Value>,
     /// Call that failed. Empty for the error of another call that [`Error::untyped`] converted.
     pub call: CallSite,
-    /// Causes that a Rust peer sent.
+    /// Causes that a Rust peer sent, or that a traceback contains.
     #[source]
     pub(super) cause: Option<Box<RemoteCause>>,
 }
@@ -70,6 +70,10 @@ impl RemoteError {
     /// Converts an error on the wire, of the call `call`.
     pub(super) fn of(error: WireError, call: CallSite) -> RemoteError {
         let (class, message) = class::split(&error, &[]);
+        let causes = match error.causes.is_empty() {
+            true => class::causes(&error),
+            false => error.causes,
+        };
         RemoteError {
             message,
             class,
@@ -77,7 +81,7 @@ impl RemoteError {
             trace: error.trace,
             data: error.data.map(|data| *data),
             call,
-            cause: RemoteCause::chain(error.causes),
+            cause: RemoteCause::chain(causes),
         }
     }
 }
