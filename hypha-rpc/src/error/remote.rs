@@ -8,9 +8,10 @@ use super::{CallSite, Error, RejectKind, Rejection, ServiceError, class};
 /// Error of a called method that is not of the error type in the contract
 /// (`docs/protocol/02-messages.md#s8`).
 ///
-/// [`source`](std::error::Error::source) returns the causes that a Rust peer sent, or the exceptions
-/// before the last one in the traceback of a Python peer, at most 16. [`trace`](Self::trace) contains
-/// the same causes as a string. The JavaScript client does not send causes.
+/// [`source`](std::error::Error::source) returns the causes that a Rust peer sent, or the
+/// exceptions before the last one in the traceback of a Python peer, at most 16.
+/// [`trace`](Self::trace) contains the same causes as a string. The JavaScript client does not send
+/// causes.
 ///
 /// The method has run, at least in part. The error is not retryable, because the method itself has
 /// failed.
