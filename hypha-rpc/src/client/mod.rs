@@ -895,6 +895,7 @@ const INTERRUPTED: i32 = 130;
 /// Exits the process at the next signal. A thread of its own waits for the signal, because handlers
 /// may block the runtime, and the runtime may end before the process.
 #[cfg(not(target_family = "wasm"))]
+#[allow(clippy::exit, reason = "the documented effect of a second signal")]
 fn exit_at(mut signals: StopSignals) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
