@@ -20,7 +20,7 @@ use crate::types::{Elements, Integer};
 const SECTIONS: [&str; 3] = ["properties", "$defs", "definitions"];
 
 /// Arrays whose elements no list of numbers represents.
-pub(crate) const OTHER_ARRAY: &str = "an array of complex or 16-bit floating-point numbers";
+pub(crate) const OTHER_ARRAY: &str = "an array of complex numbers";
 
 /// Maximum number of dimensions that a schema describes as nested lists. Each dimension adds a
 /// schema, and a small malicious schema can contain many arrays with many dimensions.
@@ -36,7 +36,7 @@ const NESTED_DIMENSIONS: usize = 8;
 /// # Errors
 ///
 /// Returns the reason if every value of a required argument needs a function, a stream, an object
-/// with functions, or an array of complex or 16-bit floating-point numbers.
+/// with functions, or an array of complex numbers.
 ///
 /// ```
 /// # use serde_json::json;

@@ -310,7 +310,7 @@ pub(crate) fn check(description: &Description, name: &str, usages: &[(&str, &str
         ensure!(said.is_empty(), "{said}");
         let said = checker(&place, &[&wrong])?;
         ensure!(
-            said.lines().filter(|line| line.contains("error")).count() == 1,
+            said.matches("error TS").count() + said.matches(": error:").count() == 1,
             "{said}"
         );
         ensure!(said.contains("str"), "{said}");
