@@ -11,8 +11,8 @@ use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Data, DeriveInput, Expr, ExprLit, Field, Fields, Lit, LitStr, Meta, MetaNameValue,
-    Token, Type, parse_quote,
+    Attribute, Data, DeriveInput, Expr, ExprLit, Field, Fields, Lit, LitStr, Member, Meta,
+    MetaNameValue, Token, Type, parse_quote,
 };
 
 use crate::attrs;
@@ -53,13 +53,16 @@ pub(crate) fn data_schema(
     facts: &[Facts<'_>],
     private: &TokenStream,
 ) -> TokenStream {
-    if has_other_form(&input.attrs) {
+    if has_serde_key(&input.attrs, &["remote"]) {
         return quote_spanned! {Span::mixed_site()=> {
             let _ = __generator;
             <#private::schemars::Schema as ::core::default::Default>::default()
         }};
     }
-    let mut copy = input.clone();
+    let mut copy = match serde_value(&input.attrs, "into").map(|value| type_in(&value)) {
+        Some(ty) => converted(input, ty),
+        None => input.clone(),
+    };
     copy.ident = format_ident!("__Data", span = Span::mixed_site());
     copy.vis = syn::Visibility::Inherited;
     let mut functions = TokenStream::new();
@@ -76,9 +79,11 @@ pub(crate) fn data_schema(
     };
     match &mut copy.data {
         Data::Struct(data) => {
-            let extension = facts
-                .first()
-                .map(|facts| extension(facts, &input.attrs, &data.fields));
+            let is_struct = matches!(input.data, Data::Struct(_));
+            let facts = facts.first().filter(|_| is_struct);
+            let is_transparent = has_serde_key(&copy.attrs, &["transparent"]);
+            let extension =
+                facts.map(|facts| extension(facts, &copy.attrs, &data.fields, is_transparent));
             describe(&mut data.fields, &[]);
             copy.attrs = kept(&copy.attrs);
             copy.attrs.extend(extension);
@@ -86,7 +91,7 @@ pub(crate) fn data_schema(
         }
         Data::Enum(data) => {
             for (variant, facts) in data.variants.iter_mut().zip(facts) {
-                let extension = extension(facts, &variant.attrs, &variant.fields);
+                let extension = extension(facts, &variant.attrs, &variant.fields, false);
                 if is_empty_for_serde(&variant.fields) {
                     variant.fields = Fields::Unit;
                 }
@@ -118,20 +123,41 @@ pub(crate) fn data_schema(
     }
 }
 
-/// Returns whether serde writes a value of another type in place of this type.
-fn has_other_form(attrs: &[Attribute]) -> bool {
-    has_serde_key(attrs, &["from", "try_from", "into", "remote"])
+/// Returns a copy of a type that serde writes as a value of the type `ty`. serde reports an error
+/// if `ty` is `None`. The names of fields in a message have no meaning in this form.
+fn converted(input: &DeriveInput, ty: Option<Type>) -> DeriveInput {
+    let attrs = input.attrs.iter();
+    let is_text = |attr: &Attribute| {
+        let text = attr.parse_args::<LitStr>();
+        text.is_ok_and(|text| !text.value().contains(['{', '}']))
+    };
+    let attrs =
+        attrs.filter(|attr| attrs::is_doc(attr) || attr.path().is_ident("error") && is_text(attr));
+    let ty = ty.unwrap_or_else(|| parse_quote!(()));
+    parse_quote!(#(#attrs)* struct __Data(#ty);)
 }
 
-/// Returns whether an attribute `#[serde(..)]` has one of these keys.
-fn has_serde_key(attrs: &[Attribute], names: &[&str]) -> bool {
+/// Returns the keys of the attributes `#[serde(..)]`.
+fn serde_keys(attrs: &[Attribute]) -> impl Iterator<Item = Meta> {
     let serde = attrs.iter().filter(|attr| attr.path().is_ident("serde"));
     let keys = serde.filter_map(|attr| {
         let keys = Punctuated::<Meta, Token![,]>::parse_terminated;
         attr.parse_args_with(keys).ok()
     });
     keys.flatten()
-        .any(|key| names.iter().any(|name| key.path().is_ident(name)))
+}
+
+/// Returns whether an attribute `#[serde(..)]` has one of these keys.
+fn has_serde_key(attrs: &[Attribute], names: &[&str]) -> bool {
+    serde_keys(attrs).any(|key| names.iter().any(|name| key.path().is_ident(name)))
+}
+
+/// Returns the value of a key of `#[serde(..)]`.
+fn serde_value(attrs: &[Attribute], name: &str) -> Option<Expr> {
+    serde_keys(attrs).find_map(|key| match key {
+        Meta::NameValue(pair) if pair.path.is_ident(name) => Some(pair.value),
+        _ => None,
+    })
 }
 
 /// Generates a function that returns the schema of a field. Adds an attribute to the field, so that
@@ -154,8 +180,8 @@ fn field_schema(field: &mut Field, name: &Ident, private: &TokenStream) -> Token
             __generator: &mut #private::schemars::SchemaGenerator,
         ) -> #private::schemars::Schema {
             #[allow(unused_imports)]
-            use #private::{Described as _, NotDescribed as _};
-            (&&#private::SchemaOf::<#ty>::new()).schema(__generator)
+            use #private::{Described as _, DescribedCause as _, NotDescribed as _};
+            (&&&#private::SchemaOf::<#ty>::new()).schema(__generator)
         }
     };
     field.attrs = attrs;
@@ -242,7 +268,14 @@ fn type_in(value: &Expr) -> Option<Type> {
 }
 
 /// Returns the attribute that adds the properties of a variant to its schema.
-fn extension(facts: &Facts<'_>, attrs: &[Attribute], fields: &Fields) -> Attribute {
+///
+/// If `is_transparent`, the data consists of the only field that is sent.
+fn extension(
+    facts: &Facts<'_>,
+    attrs: &[Attribute],
+    fields: &Fields,
+    is_transparent: bool,
+) -> Attribute {
     let Facts {
         name,
         classes,
@@ -250,26 +283,109 @@ fn extension(facts: &Facts<'_>, attrs: &[Attribute], fields: &Fields) -> Attribu
     } = facts;
     let classes = (!classes.is_empty()).then(|| quote!(, "classes": [#(#classes),*]));
     let other = takes_others.then(|| quote!(, "other": true));
-    let message = message(attrs, fields).map(|message| quote!(, "message": #message));
+    let error = attrs.iter().find(|attr| attr.path().is_ident("error"));
+    let key = error.and_then(|attr| attr.parse_args::<Ident>().ok());
+    let passes_on = key.is_some_and(|key| key == "transparent");
+    let mut message = match passes_on {
+        true => fields
+            .members()
+            .next()
+            .map(|member| format!("{{{}}}", text(&member))),
+        false => error.and_then(message),
+    };
+    let mut source = source(fields);
+    if is_transparent {
+        let sent = fields.iter().zip(fields.members());
+        let mut sent = sent.filter(|(field, _)| !is_skipped(field));
+        if let Some((_, member @ Member::Named(_))) = sent.next() {
+            let name = text(&member);
+            message = message.map(|message| renamed(&message, &name));
+            source = source.map(|(_, from)| ("0".to_owned(), from));
+        }
+    }
+    let message = message.map(|message| quote!(, "message": #message));
+    let from = matches!(source, Some((_, true))).then(|| quote!(, "from": true));
+    let source = source.map(|(name, _)| quote!(, "source": #name));
+    let passes_on = passes_on.then(|| quote!(, "transparent": true));
     parse_quote! {
-        #[schemars(extend("x-hypha-variant" = {"name": #name #classes #other #message}))]
+        #[schemars(extend(
+            "x-hypha-variant" =
+                {"name": #name #classes #other #message #source #from #passes_on}
+        ))]
     }
 }
 
-/// Returns the text of `#[error("..")]`, unless the attribute has more arguments. The text of
-/// `#[error(transparent)]` consists of the field.
-fn message(attrs: &[Attribute], fields: &Fields) -> Option<String> {
-    let attr = attrs.iter().find(|attr| attr.path().is_ident("error"))?;
-    if attr
-        .parse_args::<Ident>()
-        .is_ok_and(|key| key == "transparent")
-    {
-        let field = fields.iter().next()?;
-        let name = field.ident.as_ref().map(IdentExt::unraw);
-        return Some(name.map_or("{0}".to_owned(), |name| format!("{{{name}}}")));
-    }
+/// Returns the text of `#[error("..")]`, unless the attribute has more arguments.
+fn message(error: &Attribute) -> Option<String> {
     // Parsing fails if other arguments follow the text.
-    attr.parse_args::<LitStr>().ok().map(|text| text.value())
+    let texts = Punctuated::<LitStr, Token![,]>::parse_terminated;
+    let texts = error.parse_args_with(texts).ok()?;
+    (texts.len() == 1).then(|| texts[0].value())
+}
+
+/// Returns a message in which the field `name` is the field 0.
+fn renamed(message: &str, name: &str) -> String {
+    let mut renamed = String::new();
+    let mut rest = message;
+    while let Some((before, after)) = rest.split_once('{') {
+        renamed.push_str(before);
+        renamed.push('{');
+        rest = after;
+        let inner = after.strip_prefix(name);
+        if let Some(after) = after.strip_prefix('{') {
+            renamed.push('{');
+            rest = after;
+        } else if let Some(after) = inner.filter(|after| after.starts_with(['}', ':'])) {
+            renamed.push('0');
+            rest = after;
+        }
+    }
+    renamed + rest
+}
+
+/// Returns the field that contains the cause, as `thiserror` finds it, and whether the error is
+/// made of the cause. A field that is not sent is left out. The name is the one in the data.
+fn source(fields: &Fields) -> Option<(String, bool)> {
+    let has = |field: &Field, name: &str| field.attrs.iter().any(|it| it.path().is_ident(name));
+    let all = || fields.iter().zip(fields.members());
+    let marked = all().find(|(field, _)| has(field, "source") || has(field, "from"));
+    let named = || all().find(|(field, _)| field.ident.as_ref().is_some_and(|it| it == "source"));
+    let (field, member) = marked.or_else(named)?;
+    if is_skipped(field) {
+        return None;
+    }
+    let name = match (serde_value(&field.attrs, "rename"), member) {
+        (
+            Some(Expr::Lit(ExprLit {
+                lit: Lit::Str(name),
+                ..
+            })),
+            Member::Named(_),
+        ) => name.value(),
+        (_, Member::Unnamed(index)) => {
+            // serde does not count the fields that it skips.
+            let before = fields.iter().take(index.index as usize);
+            before
+                .filter(|field| !is_skipped(field))
+                .count()
+                .to_string()
+        }
+        (_, member) => text(&member),
+    };
+    Some((name, has(field, "from")))
+}
+
+/// Returns the name or the index of a field.
+fn text(member: &Member) -> String {
+    match member {
+        Member::Named(name) => name.unraw().to_string(),
+        Member::Unnamed(index) => index.index.to_string(),
+    }
+}
+
+/// Returns whether serde does not write a field.
+fn is_skipped(field: &Field) -> bool {
+    has_serde_key(&field.attrs, &["skip", "skip_serializing"])
 }
 
 /// Returns whether serde writes a variant with these fields as a unit variant, because it skips the
@@ -278,7 +394,6 @@ fn is_empty_for_serde(fields: &Fields) -> bool {
     let Fields::Unnamed(fields) = fields else {
         return false;
     };
-    let is_skipped = |field: &Field| has_serde_key(&field.attrs, &["skip", "skip_serializing"]);
     fields.unnamed.len() == 1 && fields.unnamed.iter().all(is_skipped)
 }
 

@@ -73,8 +73,8 @@ pub mod __private {
     pub use crate::call::{Call, Proxy, RemoteService, RemoteStream, call};
     pub use crate::error::ServiceError;
     pub use crate::error::typed::{
-        CauseOf, Caused, Described, DescribedError, ErrorVariant, FieldOf, MadeOfMessage,
-        NotCaused, NotDescribed, NotMadeOfMessage, SchemaOf, TypedError, error_data,
+        CauseOf, Caused, Described, DescribedCause, DescribedError, ErrorVariant, FieldOf,
+        MadeOfMessage, NotCaused, NotDescribed, NotMadeOfMessage, SchemaOf, TypedError, error_data,
         error_from_wire, error_schema, error_text, error_to_wire, message_field,
     };
     pub use crate::schema::{FunctionSchema, MethodSchemas};

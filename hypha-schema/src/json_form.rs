@@ -20,7 +20,7 @@ use crate::types::{Elements, Integer};
 const SECTIONS: [&str; 3] = ["properties", "$defs", "definitions"];
 
 /// Arrays whose elements no list of numbers represents.
-pub(crate) const OTHER_ARRAY: &str = "an array of complex or 16-bit floating-point numbers";
+pub(crate) const OTHER_ARRAY: &str = "an array of complex numbers";
 
 /// Maximum number of dimensions that a schema describes as nested lists. Each dimension adds a
 /// schema, and a small malicious schema can contain many arrays with many dimensions.
@@ -36,7 +36,7 @@ const NESTED_DIMENSIONS: usize = 8;
 /// # Errors
 ///
 /// Returns the reason if every value of a required argument needs a function, a stream, an object
-/// with functions, or an array of complex or 16-bit floating-point numbers.
+/// with functions, or an array of complex numbers.
 ///
 /// ```
 /// # use serde_json::json;
@@ -180,9 +180,22 @@ fn array(elements: &Elements) -> (Map<String, Json>, String) {
         }
         None => {
             let items = json!({"anyOf": [element, {"type": "array", "items": {}}]});
-            let text =
-                format!("An array of {what}, as a list, or as nested lists of equal lengths.");
-            (list(items), text)
+            let mut schema = list(items);
+            let mut text =
+                format!("An array of {what}, as a list or as nested lists of equal lengths");
+            // A single number is an array without dimensions.
+            if let (None, Json::Object(mut number)) = (dimensions, element) {
+                let kinds = match number.shift_remove("type") {
+                    Some(Json::Array(kinds)) => kinds,
+                    kind => kind.into_iter().collect(),
+                };
+                let kinds = std::iter::once("array".into()).chain(kinds);
+                schema.insert("type".to_owned(), kinds.collect());
+                // The bounds of a number do not apply to a list.
+                schema.extend(number);
+                text.push_str(", or a single value");
+            }
+            (schema, format!("{text}."))
         }
     }
 }

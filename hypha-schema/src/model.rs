@@ -122,9 +122,10 @@ impl Model {
             let mut parameters = method.parameters.iter().flatten();
             found.is_in(&method.returns) || parameters.any(|parameter| found.is_in(&parameter.ty))
         };
-        let mut used = self.types.used(&self.members, false).into_iter();
+        let used = self.types.directions(&self.members, false, false);
+        let mut used = used.sent.union(&used.received);
         self.methods().into_iter().any(in_method)
-            || used.any(|index| found.is_in(&Type::Named(index)))
+            || used.any(|index| found.is_in(&Type::Named(*index)))
     }
 }
 

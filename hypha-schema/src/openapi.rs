@@ -3,19 +3,22 @@
 //! The arguments are sent as one object, in JSON or msgpack. In JSON, an array is nested lists of
 //! numbers, and bytes or a file are a list of numbers. The result has the format of the request; a
 //! stream is sent as server-sent events. With the header `Accept`, a file, an array or bytes have
-//! other forms. JSON results cannot contain arrays, bytes or files.
+//! other forms. JSON results cannot contain arrays, bytes or files. Sets and ordered maps are
+//! objects with tags, which callers may leave out.
 
 use serde_json::{Map, Value as Json, json};
 
 use crate::functions::omitted_of;
 use crate::json_form::{converted, live_kind, unfit_kind};
+use crate::keywords::map_inner;
 use crate::model::{Header, Model};
 use crate::names::{Names, pascal};
 use crate::possible::Possible;
 use crate::room::Room;
 use crate::standard::{Sendable, definition_names, object, sendable, standard};
 use crate::table::{map_schema, table_index};
-use crate::types::{Body, Method, Type, Types, inner};
+use crate::types::{Body, Elements, Method, Type, Types, inner};
+use hypha_wire::{DType, keys};
 
 /// Returns the methods that have no path, each with the reason.
 pub(crate) fn omitted(model: &Model) -> Vec<(String, String)> {
@@ -65,7 +68,7 @@ pub(crate) fn write(model: &Model, mut room: Room) -> Option<Json> {
             }
             // A definition without such values is only part of results.
             let schema = forms.possible[format as usize].definition(index);
-            let schema = forms.schema(format, schema.unwrap_or(&definition.schema));
+            let schema = forms.schema(format, schema.unwrap_or(&definition.schema), false);
             if !room.take(name.len()) || !room.take_json(&schema) {
                 return None;
             }
@@ -98,7 +101,7 @@ pub(crate) fn write(model: &Model, mut room: Room) -> Option<Json> {
         let is_required = parameters.iter().flatten().any(|it| !it.parameter.optional);
         let body = |format, parameters: Option<Vec<Sendable<'_>>>| {
             let schema = object(parameters.as_deref(), &|schema| {
-                forms.schema(format, schema)
+                forms.schema(format, schema, false)
             });
             json!({ "schema": schema })
         };
@@ -180,13 +183,59 @@ impl Forms {
         &self.names[format as usize][index]
     }
 
-    fn schema(&self, format: Format, schema: &Json) -> Json {
+    /// Returns the schema in a format. A definition may be part of a result, but is none.
+    fn schema(&self, format: Format, schema: &Json, is_result: bool) -> Json {
         let refer = |index| format!("#/components/schemas/{}", self.name(format, index));
+        let schema = tagged(schema, is_result);
         match format {
-            Format::Json => standard(&converted(schema), &refer),
-            Format::Msgpack => standard(schema, &refer),
+            Format::Json => standard(&converted(&schema), &refer),
+            Format::Msgpack => standard(&schema, &refer),
         }
     }
+}
+
+/// Returns a copy of a schema in which sets and ordered maps have the tags with which they are
+/// sent. Values that are no results may also have the plain form.
+fn tagged(schema: &Json, is_result: bool) -> Json {
+    let Json::Object(map) = schema else {
+        return schema.clone();
+    };
+    let inner = map.iter().map(|(key, value)| {
+        let inner = map_inner(key, value, &mut |schema| tagged(schema, is_result));
+        (key.clone(), inner.unwrap_or_else(|| value.clone()))
+    });
+    let mut plain: Map<String, Json> = inner.collect();
+    let (tag, content) = match plain.get(keys::SCHEMA_KIND).and_then(Json::as_str) {
+        Some("set") => {
+            let mut list = plain.clone();
+            list.shift_remove("description");
+            list.shift_remove("default");
+            ("set", list.into())
+        }
+        Some("ordered_map") => {
+            let part = |key: &str| plain.get(key).filter(|it| it.is_object());
+            let part = |key: &str| part(key).cloned().unwrap_or_else(|| json!({}));
+            let parts = [part(keys::SCHEMA_KEYS), part("additionalProperties")];
+            let pair = json!({"type": "array", "prefixItems": parts, "minItems": 2, "maxItems": 2});
+            ("orderedmap", json!({"type": "array", "items": pair}))
+        }
+        _ => return plain.into(),
+    };
+    let with_tag = json!({
+        "type": "object",
+        "properties": {(keys::RTYPE): {"const": tag}, (keys::RVALUE): content},
+        "required": [keys::RTYPE, keys::RVALUE],
+    });
+    let outer = ["description", "default"].into_iter();
+    let outer: Map<String, Json> = outer
+        .filter_map(|key| plain.shift_remove_entry(key))
+        .collect();
+    let mut schema = match (is_result, with_tag) {
+        (true, Json::Object(with_tag)) => with_tag,
+        (_, with_tag) => Map::from_iter([("anyOf".to_owned(), json!([plain, with_tag]))]),
+    };
+    schema.extend(outer);
+    schema.into()
 }
 
 /// Returns for each definition whether its schema differs between the formats.
@@ -287,9 +336,16 @@ fn forms(result: &Type) -> &'static [&'static str] {
     match result {
         Type::Optional(inner) => forms(inner),
         Type::File | Type::Bytes => &["application/octet-stream"],
-        Type::NdArray(_) => &["application/x-npy", "image/png"],
+        Type::NdArray(elements) if may_be_image(elements) => &["application/x-npy", "image/png"],
+        Type::NdArray(_) => &["application/x-npy"],
         _ => &[],
     }
+}
+
+/// Returns whether the server may send such an array as an image.
+fn may_be_image(elements: &Elements) -> bool {
+    let has_pixels = matches!(elements.dtype, None | Some(DType::UInt8 | DType::UInt16));
+    has_pixels && matches!(elements.dimensions, None | Some(2 | 3))
 }
 
 fn responses(method: &Method, both: &Forms, failure: &str) -> Json {
@@ -303,7 +359,8 @@ fn responses(method: &Method, both: &Forms, failure: &str) -> Json {
             },
         }),
         _ => {
-            let of = |format| json!({ "schema": both.schema(format, &method.returns_schema) });
+            let of =
+                |format| json!({ "schema": both.schema(format, &method.returns_schema, true) });
             let mut content = Map::new();
             match &method.returns {
                 ty if is_binary(ty, &both.binary) => {}

@@ -3,6 +3,10 @@
 //! A service becomes a `Protocol` with asynchronous methods. A map becomes a `TypedDict`, a stream
 //! becomes an asynchronous generator, and an array becomes a numpy array. If the name of a member
 //! is not a Python identifier, the stub declares a `__getitem__` overload for the member.
+//!
+//! Callers may send more forms of some values than they receive, such as bytes in place of a file.
+//! A definition that contains such a value, and that callers both send and receive, is written
+//! twice.
 
 use std::collections::HashSet;
 
@@ -11,6 +15,7 @@ use crate::names::{Names, identifier, is_identifier, pascal, snake};
 use crate::raised::{Raised, raised};
 use crate::text::{comment_lines, literal};
 use crate::types::{Body, Definition, Member, MemberKind, Method, Signature, Struct, Type};
+use crate::used::Directions;
 
 /// Keywords of Python. No name may be one of them.
 const WORDS: [&str; 35] = [
@@ -31,7 +36,14 @@ const MODULES: [(&str, &[&str]); 7] = [
     ("collections", &["OrderedDict"]),
     (
         "collections.abc",
-        &["AsyncGenerator", "Awaitable", "Callable", "Generator"],
+        &[
+            "AsyncGenerator",
+            "Awaitable",
+            "Callable",
+            "Generator",
+            "Mapping",
+            "Sequence",
+        ],
     ),
     ("datetime", &["datetime"]),
     (
@@ -85,7 +97,7 @@ const ENTRIES: [(&str, &str); 4] = [
 enum Position {
     Argument,
     Result,
-    /// In a definition, which arguments and results may use.
+    /// In a definition that callers receive, and may also send.
     Member,
 }
 
@@ -93,7 +105,10 @@ struct Writer<'a> {
     model: &'a Model,
     /// Names of the definitions.
     names: Vec<String>,
-    /// The same names as in `names`, for lookups.
+    /// Names of the definitions of sent values. They differ from `names` only for definitions that
+    /// are written twice.
+    sent: Vec<String>,
+    /// The same names as in `names` and `sent`, for lookups.
     types: HashSet<String>,
     /// Names of all members of the service. Inside a class, a member hides a module-level name.
     members: HashSet<String>,
@@ -130,10 +145,32 @@ pub(crate) fn write(model: &Model) -> String {
     let names: Vec<String> = definitions
         .map(|definition| taken.fresh(&pascal(&definition.name)))
         .collect();
+    let Directions { sent, received } = model.types.directions(&model.members, true, false);
+    let differs = model.types.finder(|ty| {
+        matches!(
+            ty,
+            Type::File | Type::Function(Some(_)) | Type::Object | Type::Stream(_)
+        )
+    });
+    let is_twice = |index: usize| {
+        // An object of the caller is a map, or an object that it received.
+        let is_object = matches!(model.types.definitions[index].body, Body::Interface(_));
+        let is_both = sent.contains(&index) && received.contains(&index);
+        is_both && !is_object && differs.is_in(&Type::Named(index))
+    };
+    let names_of_sent = names
+        .iter()
+        .enumerate()
+        .map(|(index, name)| match is_twice(index) {
+            true => taken.fresh(&format!("{name}Argument")),
+            false => name.clone(),
+        });
+    let names_of_sent: Vec<String> = names_of_sent.collect();
     let mut writer = Writer {
         model,
-        types: names.iter().cloned().collect(),
+        types: names.iter().chain(&names_of_sent).cloned().collect(),
         names,
+        sent: names_of_sent,
         members,
         file: taken.fresh("RemoteFile"),
         timestamp: taken.fresh("Timestamp"),
@@ -146,9 +183,9 @@ pub(crate) fn write(model: &Model) -> String {
     if model.uses(|ty| matches!(ty, Type::Timestamp)) {
         writer.timestamp_class();
     }
-    let used = model.types.used(&model.members, true);
-    for (index, name) in writer.names.clone().into_iter().enumerate() {
-        if !used.contains(&index) {
+    for index in 0..writer.names.len() {
+        let is_received = received.contains(&index);
+        if !is_received && !sent.contains(&index) {
             continue;
         }
         // Skip a definition with a single string, which is written as a literal where it is used.
@@ -156,7 +193,15 @@ pub(crate) fn write(model: &Model) -> String {
             continue;
         }
         let definition = &model.types.definitions[index];
-        writer.definition(definition, &name);
+        let place = match is_received {
+            true => Position::Member,
+            false => Position::Argument,
+        };
+        writer.definition(definition, &writer.names[index].clone(), place);
+        if is_twice(index) {
+            let name = writer.sent[index].clone();
+            writer.definition(definition, &name, Position::Argument);
+        }
     }
     let entries = ENTRIES
         .iter()
@@ -265,11 +310,11 @@ impl Writer<'_> {
         true
     }
 
-    fn definition(&mut self, definition: &Definition, name: &str) {
+    fn definition(&mut self, definition: &Definition, name: &str, place: Position) {
         self.text.push('\n');
         let alias = match &definition.body {
             Body::Struct(body) if body.flattened.is_empty() => {
-                return self.dictionary(body, &definition.description, name);
+                return self.dictionary(body, &definition.description, name, place);
             }
             // A `TypedDict` has no alternatives.
             Body::Struct(body) => match self.model.types.expanded(body) {
@@ -277,7 +322,7 @@ impl Writer<'_> {
                     let mut names = Vec::new();
                     for (suffix, body) in alternatives {
                         let name = self.taken.fresh(&format!("{name}{suffix}"));
-                        self.dictionary(&body, "", &name);
+                        self.dictionary(&body, "", &name, place);
                         self.text.push('\n');
                         names.push(name);
                     }
@@ -295,11 +340,11 @@ impl Writer<'_> {
             Body::Choice(choice) => {
                 let variants = choice.variants.iter();
                 let variants: Vec<_> = variants
-                    .map(|variant| self.ty(&variant.ty, Position::Member))
+                    .map(|variant| self.ty(&variant.ty, place))
                     .collect();
                 format!("{}[{}]", self.known("Union"), variants.join(", "))
             }
-            Body::Alias(ty) => self.ty(ty, Position::Member),
+            Body::Alias(ty) => self.ty(ty, place),
             Body::Interface(members) => {
                 return self.class(name, &definition.description, members, &[]);
             }
@@ -308,12 +353,12 @@ impl Writer<'_> {
         self.doc(0, &definition.description);
     }
 
-    fn dictionary(&mut self, body: &Struct, description: &str, name: &str) {
+    fn dictionary(&mut self, body: &Struct, description: &str, name: &str, place: Position) {
         let fields: Vec<(String, String)> = body
             .fields
             .iter()
             .map(|field| {
-                let ty = self.ty(&field.ty, Position::Member);
+                let ty = self.ty(&field.ty, place);
                 match field.optional {
                     true => (
                         field.name.clone(),
@@ -529,6 +574,7 @@ impl Writer<'_> {
     fn ty(&self, ty: &Type, place: Position) -> String {
         let of = |inner: &Type| self.ty(inner, place);
         let known = |name| self.known(name);
+        let is_sent = place == Position::Argument;
         // Formats `name[..]`.
         let made = |name, of: &[String]| format!("{}[{}]", self.known(name), of.join(", "));
         if let Some(word) = self.model.types.only_word(ty) {
@@ -539,7 +585,8 @@ impl Writer<'_> {
             Type::Failure => made("dict", &[known("str"), known("Any")]),
             Type::File => match place {
                 Position::Argument => {
-                    made("Union", &[made("IO", &[known("Any")]), self.file.clone()])
+                    let io = made("IO", &[known("Any")]);
+                    made("Union", &[io, known("bytes"), self.file.clone()])
                 }
                 Position::Result | Position::Member => self.file.clone(),
             },
@@ -559,19 +606,33 @@ impl Writer<'_> {
             }
             Type::Optional(inner) => made("Optional", &[of(inner)]),
             Type::List(inner) | Type::Fixed(inner, _) | Type::Unique(inner) => {
-                made("list", &[of(inner)])
+                // A list of integers is no list of numbers, but a sequence of numbers.
+                made(if is_sent { "Sequence" } else { "list" }, &[of(inner)])
             }
             Type::Set(inner) => made("set", &[of(inner)]),
             // Tuples arrive as lists.
-            Type::Tuple(_) if place != Position::Argument => made("list", &[known("Any")]),
-            Type::Tuple(items) if items.is_empty() => made("tuple", &["()".to_owned()]),
-            Type::Tuple(items) => made("tuple", &items.iter().map(of).collect::<Vec<_>>()),
+            Type::Tuple(_) if place == Position::Result => made("list", &[known("Any")]),
+            Type::Tuple(_) if place == Position::Member => made("Sequence", &[known("Any")]),
+            Type::Tuple(items) => {
+                let tuple = match &items[..] {
+                    [] => made("tuple", &["()".to_owned()]),
+                    items => made("tuple", &items.iter().map(of).collect::<Vec<_>>()),
+                };
+                made("Union", &[tuple, made("list", &[known("Any")])])
+            }
             // The keys are sent as strings.
-            Type::Map(_, inner) => made("dict", &[known("str"), of(inner)]),
+            Type::Map(_, inner) => {
+                let name = if is_sent { "Mapping" } else { "dict" };
+                made(name, &[known("str"), of(inner)])
+            }
             Type::OrderedMap(parts) => made("OrderedDict", &[of(&parts[0]), of(&parts[1])]),
             Type::Named(index) => {
                 let name = self.names[*index].clone();
+                let sent = self.sent[*index].clone();
                 match self.model.types.definitions[*index].body {
+                    // A dictionary with the types of received values has other types of members, so
+                    // mypy does not accept it as a sent one.
+                    _ if is_sent && sent != name => made("Union", &[name, sent]),
                     // As an argument, a program passes a map of functions, or an object that it
                     // received.
                     Body::Interface(_) if place == Position::Argument => {

@@ -62,14 +62,19 @@ impl Types {
 
     fn define(&mut self, index: usize, schema: &Json) {
         let name = self.definitions[index].name.clone();
+        let error = ErrorFacts::of(schema).filter(|facts| is_error_name(&facts.name));
         let body = match self.body(schema, &name, true) {
+            // The only field of an error, which is an enum without a name.
+            Some(body) if error.is_some() && is_plain_enum(&body) => {
+                Body::Alias(self.read(schema, &name))
+            }
             Some(body) => body,
             None => Body::Alias(self.read(schema, &name)),
         };
         let definition = &mut self.definitions[index];
         definition.description = own_text(schema);
         definition.body = body;
-        definition.error = ErrorFacts::of(schema).filter(|facts| is_error_name(&facts.name));
+        definition.error = error;
     }
 
     /// Returns the type that a schema describes. If the type needs a name, it is derived from
@@ -741,6 +746,18 @@ fn unambiguous(mut variants: Vec<&mut Option<ErrorFacts>>) {
             }
             facts => **facts = None,
         }
+    }
+}
+
+/// Returns whether a body is that of an enum that is no error.
+fn is_plain_enum(body: &Body) -> bool {
+    match body {
+        Body::Words(words) => words.iter().all(|word| word.error.is_none()),
+        Body::Choice(choice) => {
+            let mut variants = choice.variants.iter();
+            variants.all(|variant| variant.error.is_none())
+        }
+        Body::Struct(_) | Body::Alias(_) | Body::Interface(_) => false,
     }
 }
 

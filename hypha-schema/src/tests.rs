@@ -52,7 +52,7 @@ fn times_and_typed_arrays_come_back() {
     let time = argument::<Vec<Duration>>();
     contains(&time.rust(), "it: Vec<std::time::Duration>,");
     contains(&time.typescript(), "it: Array<number>");
-    contains(&time.python(), "it: list[float]");
+    contains(&time.python(), "it: Sequence[float]");
     assert!(!time.rust().contains("///"), "{}", time.rust());
     contains(
         &argument::<SystemTime>().rust(),
@@ -87,7 +87,10 @@ fn times_and_typed_arrays_come_back() {
 fn values_outside_json_have_types() {
     let array = argument::<NdArray>();
     contains(&array.typescript(), "export interface NdArray {");
-    contains(&array.typescript(), "f(it: NdArray)");
+    contains(
+        &array.typescript(),
+        "f(it: NdArray | TypedArray | NestedNumbers)",
+    );
     contains(&array.python(), "from numpy.typing import NDArray\n");
     contains(&array.rust(), "it: NdArray,");
     // The default description of arrays is omitted.
@@ -750,6 +753,49 @@ fn errors_have_names_classes_and_messages() {
         "@throws {OSError} E.Dark: no {{light}}",
     );
     contains(&described.python(), "x.Y: Far: {0:.1}");
+}
+
+#[test]
+fn messages_keep_the_formats_of_fields() {
+    let rust = |content: Json, message: &str| {
+        let facts = json!({"name": "E.A", "message": message});
+        let only = json!({"type": "object", "properties": {"A": content}, "required": ["A"],
+            "additionalProperties": false, "x-hypha-variant": facts});
+        failing(json!([only, {"const": "B", "x-hypha-variant": {"name": "E.B"}}])).rust()
+    };
+    let integer = || json!({"type": "integer"});
+    let single = || json!({"type": "number", "x-hypha-dtype": "float32"});
+    let text = || json!({"type": "string"});
+    let list = || json!({"type": "array", "items": {"type": "string"}});
+    let optional = || json!({"type": "object", "properties": {"a": {"type": "integer"}}});
+    let error = || json!({"x-hypha-type": "error"});
+    for (content, message) in [
+        (integer(), "{0:>5}"),
+        (integer(), "{0:é^+#010x}"),
+        (single(), "{0:08.3} {0:e} {0:E}"),
+        (text(), "{0:<<5} {0:.2} {0:-^9}"),
+        (list(), "{0:#?} {0:02x?}"),
+        (error(), "it: {0}"),
+        (optional(), "{a:?}"),
+    ] {
+        contains(&rust(content, message), &format!("#[error({message:?})]"));
+    }
+    for (content, message) in [
+        (single(), "{0:x}"),
+        (text(), "{0:e}"),
+        (list(), "{0}"),
+        (text(), "{0:>width$}"),
+        (text(), "{0:.*}"),
+        (text(), "{0:p}"),
+        (text(), "{0:{<5}"),
+        (text(), "{0:.}"),
+        (text(), "{0:99999}"),
+        (optional(), "{a}"),
+        (text(), "{0"),
+        (text(), "{1}"),
+    ] {
+        contains(&rust(content, message), "#[error(\"{}\", \"E.A\")]");
+    }
 }
 
 #[test]

@@ -239,6 +239,12 @@ pub(crate) struct ErrorFacts {
     pub(crate) other: bool,
     /// Message, with the names of fields in braces.
     pub(crate) message: Option<String>,
+    /// Field that contains the cause: the name of a member, or the index of an item.
+    pub(crate) source: Option<String>,
+    /// Whether the error is made of its cause.
+    pub(crate) from: bool,
+    /// Whether the error passes on the message and the causes of its only field.
+    pub(crate) transparent: bool,
 }
 
 impl ErrorFacts {
@@ -248,11 +254,15 @@ impl ErrorFacts {
         let text = |key: &str| facts.get(key).and_then(Json::as_str).map(str::to_owned);
         let classes = facts.get("classes").and_then(Json::as_array);
         let classes = classes.into_iter().flatten().filter_map(Json::as_str);
+        let is = |key: &str| facts.get(key) == Some(&Json::Bool(true));
         Some(ErrorFacts {
             name: text("name")?,
             classes: classes.map(str::to_owned).collect(),
-            other: facts.get("other") == Some(&Json::Bool(true)),
+            other: is("other"),
             message: text("message"),
+            source: text("source"),
+            from: is("from"),
+            transparent: is("transparent"),
         })
     }
 }
@@ -269,10 +279,7 @@ pub(crate) struct Elements {
 impl Elements {
     /// Returns whether services accept nested lists of numbers in place of the array.
     pub(crate) fn is_list(&self) -> bool {
-        !matches!(
-            self.dtype,
-            Some(DType::Float16 | DType::Complex64 | DType::Complex128)
-        )
+        !matches!(self.dtype, Some(DType::Complex64 | DType::Complex128))
     }
 
     /// Reads the element type and number of dimensions from a schema.
@@ -595,13 +602,13 @@ impl Types {
         };
         let definition = &self.definitions[*index];
         match &definition.body {
-            Body::Struct(_) => definition.error.is_some(),
+            Body::Struct(_) | Body::Alias(_) => definition.error.is_some(),
             Body::Words(words) => words.iter().all(|word| word.error.is_some()),
             Body::Choice(choice) => choice
                 .variants
                 .iter()
                 .all(|variant| variant.error.is_some()),
-            Body::Alias(_) | Body::Interface(_) => false,
+            Body::Interface(_) => false,
         }
     }
 

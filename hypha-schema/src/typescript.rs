@@ -2,14 +2,19 @@
 //!
 //! Methods return promises. A stream becomes an asynchronous generator, and a callback becomes any
 //! function. An array becomes the map that the client returns if no array library is loaded.
+//!
+//! Services accept more forms of some values than they send, such as bytes in place of a file. A
+//! definition that contains such a value, and that callers both send and receive, is written twice.
 
 use crate::model::Model;
 use crate::names::{Names, identifier, is_identifier, pascal};
 use crate::raised::raised;
 use crate::text::{comment_lines, literal};
 use crate::types::{
-    Body, Definition, Elements, Field, Keys, Member, MemberKind, Method, Signature, Type,
+    Body, Definition, Elements, Field, Keys, Member, MemberKind, Method, Parameter, Signature, Type,
 };
+use crate::used::Directions;
+use hypha_wire::DType;
 
 /// Words that strict mode reserves. No parameter may be named like one of them.
 const WORDS: [&str; 50] = [
@@ -66,16 +71,23 @@ const WORDS: [&str; 50] = [
 ];
 
 /// Global types that declarations use, so no definition may have their names.
-const TYPES: [&str; 10] = [
+const TYPES: [&str; 17] = [
     "Array",
     "ArrayBuffer",
     "AsyncGenerator",
     "Date",
+    "Float32Array",
+    "Float64Array",
     "Generator",
+    "Int16Array",
+    "Int32Array",
+    "Int8Array",
     "Map",
     "Promise",
     "Record",
     "Set",
+    "Uint16Array",
+    "Uint32Array",
     "Uint8Array",
 ];
 
@@ -91,6 +103,29 @@ export interface NdArray {
   _rdtype: string;
 }
 ";
+
+/// Names and declarations of the forms of an array that callers may send.
+const SENT_ARRAYS: [(&str, &str); 2] = [
+    (
+        "TypedArray",
+        "\
+/** Numbers that services accept in place of an array with one dimension. */
+export type TypedArray =
+  | Int8Array | Int16Array | Int32Array | Uint8Array | Uint16Array | Uint32Array
+  | Float32Array | Float64Array;
+",
+    ),
+    (
+        "NestedNumbers",
+        "\
+/** Nested lists of numbers, which services accept in place of an array. */
+export type NestedNumbers = number | boolean | NestedNumbers[];
+",
+    ),
+];
+
+/// Names of the declarations.
+const DECLARED: [&str; 4] = ["NdArray", "NestedNumbers", "RemoteFile", "TypedArray"];
 
 /// Declaration of the type of files, written only for services that use files.
 const REMOTE_FILE: &str = "\
@@ -132,19 +167,45 @@ struct Writer<'a> {
     model: &'a Model,
     /// Names of the definitions.
     names: Vec<String>,
+    /// Names of the definitions of sent values. They differ from `names` only for definitions that
+    /// are written twice.
+    sent: Vec<String>,
     text: String,
 }
 
 /// Returns the declaration file.
 pub(crate) fn write(model: &Model) -> String {
-    let mut taken = Names::new(&[&TYPES[..], &["NdArray", "RemoteFile"]].concat());
+    let mut taken = Names::new(&[&TYPES[..], &DECLARED].concat());
     let service = taken.fresh(&pascal(&model.header.short_id));
     let definitions = model.types.definitions.iter();
-    let names = definitions
+    let names: Vec<String> = definitions
         .map(|definition| taken.fresh(&pascal(&definition.name)))
         .collect();
+    let Directions { sent, received } = model.types.directions(&model.members, false, true);
+    let differs = model.types.finder(|ty| {
+        matches!(
+            ty,
+            Type::File
+                | Type::Function(Some(_))
+                | Type::NdArray(_)
+                | Type::Object
+                | Type::Stream(_)
+        )
+    });
+    let is_twice = |index: usize| {
+        let is_both = sent.contains(&index) && received.contains(&index);
+        is_both && differs.is_in(&Type::Named(index))
+    };
+    let names_of_sent = names
+        .iter()
+        .enumerate()
+        .map(|(index, name)| match is_twice(index) {
+            true => taken.fresh(&format!("{name}Argument")),
+            false => name.clone(),
+        });
     let mut writer = Writer {
         model,
+        sent: names_of_sent.collect(),
         names,
         text: format!("// {}\n", model.header.origin),
     };
@@ -153,13 +214,14 @@ pub(crate) fn write(model: &Model) -> String {
         writer.text.push_str(ND_ARRAY);
         writer.text.push('\n');
     }
+    let head = writer.text.len();
     if model.uses(|ty| matches!(ty, Type::File)) {
         writer.text.push_str(REMOTE_FILE);
         writer.text.push('\n');
     }
-    let used = model.types.used(&model.members, false);
-    for (index, name) in writer.names.clone().into_iter().enumerate() {
-        if !used.contains(&index) {
+    for index in 0..writer.names.len() {
+        let is_received = received.contains(&index);
+        if !is_received && !sent.contains(&index) {
             continue;
         }
         // Skip a definition with a single string, which is written as a literal where it is used.
@@ -167,8 +229,17 @@ pub(crate) fn write(model: &Model) -> String {
             continue;
         }
         let definition = &model.types.definitions[index];
-        writer.definition(definition, &name);
+        let place = match is_received {
+            true => Position::Result,
+            false => Position::Argument,
+        };
+        writer.definition(definition, &writer.names[index].clone(), place);
         writer.text.push('\n');
+        if is_twice(index) {
+            let name = writer.sent[index].clone();
+            writer.definition(definition, &name, Position::Argument);
+            writer.text.push('\n');
+        }
     }
     writer.comment(0, &model.header.description, &[]);
     writer
@@ -183,8 +254,14 @@ pub(crate) fn write(model: &Model) -> String {
             writer.text.push_str(&format!("  {name}: {ty};\n"));
         }
     }
-    writer.members(&model.members, 1);
+    writer.members(&model.members, 1, Position::Result);
     writer.text.push_str("}\n");
+    for (name, declaration) in SENT_ARRAYS {
+        // This may also match inside a comment. The declaration is then unused, but harmless.
+        if writer.text[head..].contains(name) {
+            writer.text.insert_str(head, &format!("{declaration}\n"));
+        }
+    }
     writer.text
 }
 
@@ -224,7 +301,7 @@ impl Writer<'_> {
         }
     }
 
-    fn definition(&mut self, definition: &Definition, name: &str) {
+    fn definition(&mut self, definition: &Definition, name: &str, place: Position) {
         self.comment(0, &definition.description, &[]);
         let alias = match &definition.body {
             Body::Struct(body) => {
@@ -234,7 +311,7 @@ impl Writer<'_> {
                 };
                 self.line(0, &head);
                 for field in &body.fields {
-                    self.field(field);
+                    self.field(field, place);
                 }
                 match &body.others {
                     // The types of members whose names are no numbers may differ from the type of
@@ -242,7 +319,7 @@ impl Writer<'_> {
                     Some(Type::Map(Keys::Integer(_), values))
                         if body.fields.iter().all(|field| !is_number(&field.name)) =>
                     {
-                        let values = self.ty(values, Position::Result);
+                        let values = self.ty(values, place);
                         self.line(1, &format!("[key: number]: {values};"));
                     }
                     // Use `any`, because an index signature must also allow the types of the named
@@ -254,10 +331,8 @@ impl Writer<'_> {
                     return self.line(0, "}");
                 }
                 let flattened = body.flattened.iter().map(|ty| match ty {
-                    Type::Optional(inner) => {
-                        format!("({} | {{}})", self.ty(inner, Position::Result))
-                    }
-                    ty => self.ty(ty, Position::Result),
+                    Type::Optional(inner) => format!("({} | {{}})", self.ty(inner, place)),
+                    ty => self.ty(ty, place),
                 });
                 let flattened: Vec<String> = flattened.collect();
                 return self.line(0, &format!("}} & {};", flattened.join(" & ")));
@@ -265,44 +340,46 @@ impl Writer<'_> {
             Body::Words(words) => join(words.iter().map(|word| literal(&word.text))),
             Body::Choice(choice) => join(choice.variants.iter().map(|variant| match variant.ty {
                 Type::Null => "null".to_owned(),
-                ref ty => self.ty(ty, Position::Result),
+                ref ty => self.ty(ty, place),
             })),
-            Body::Alias(ty) => self.ty(ty, Position::Result),
+            Body::Alias(ty) => self.ty(ty, place),
             Body::Interface(members) => {
                 self.line(0, &format!("export interface {name} {{"));
-                self.members(members, 1);
+                self.members(members, 1, place);
                 return self.line(0, "}");
             }
         };
         self.line(0, &format!("export type {name} = {alias};"));
     }
 
-    fn field(&mut self, field: &Field) {
+    fn field(&mut self, field: &Field, place: Position) {
         self.comment(1, &field.description, &[]);
         let mark = if field.optional { "?" } else { "" };
-        let ty = self.ty(&field.ty, Position::Result);
+        let ty = self.ty(&field.ty, place);
         self.line(1, &format!("{}{mark}: {ty};", key(&field.name)));
     }
 
-    fn members(&mut self, members: &[Member], depth: usize) {
+    /// Writes the members of the service, or of an object at `place`.
+    fn members(&mut self, members: &[Member], depth: usize, place: Position) {
         for member in members {
             let key = key(&member.name);
             match &member.kind {
-                MemberKind::Method(method) => self.method(method, &key, depth),
+                MemberKind::Method(method) => self.method(method, &key, depth, place),
                 MemberKind::Group(members) => {
                     self.line(depth, &format!("{key}: {{"));
-                    self.members(members, depth + 1);
+                    self.members(members, depth + 1, place);
                     self.line(depth, "};");
                 }
                 MemberKind::Value(ty) => {
-                    let ty = self.ty(ty, Position::Result);
+                    let ty = self.ty(ty, place);
                     self.line(depth, &format!("{key}: {ty};"));
                 }
             }
         }
     }
 
-    fn method(&mut self, method: &Method, key: &str, depth: usize) {
+    fn method(&mut self, method: &Method, key: &str, depth: usize, place: Position) {
+        let (sent, returned) = place.of_call();
         let mut taken = Names::new(&WORDS);
         let mut written = Vec::new();
         let mut texts = Vec::new();
@@ -311,7 +388,7 @@ impl Writer<'_> {
             Some(parameters) => {
                 for (index, parameter) in parameters.iter().enumerate() {
                     let name = taken.fresh(&identifier(&parameter.name));
-                    let ty = self.ty(&parameter.ty, Position::Argument);
+                    let ty = self.ty(&parameter.ty, sent);
                     // TypeScript permits no required argument after an optional argument.
                     let last = parameters[index..]
                         .iter()
@@ -328,9 +405,29 @@ impl Writer<'_> {
             text.push_str(&format!("\n@throws {{{class}}} {}", raised.text));
         }
         self.comment(depth, &text, &texts);
-        let returns = self.ty(&method.returns, Position::Result);
+        let returns = self.returned(&method.returns, place, returned);
         let parameters = written.join(", ");
-        self.line(depth, &format!("{key}({parameters}): Promise<{returns}>;"));
+        self.line(depth, &format!("{key}({parameters}): {returns};"));
+        if let (Position::Result, Some(parameters)) = (place, &method.parameters) {
+            if let Some(named) = self.named(parameters) {
+                self.line(depth, &format!("{key}(named: {named}): {returns};"));
+            }
+        }
+    }
+
+    /// Returns the type of the object with all arguments by name, if there are any.
+    fn named(&self, parameters: &[Parameter]) -> Option<String> {
+        const MARK: &str = "_rkwargs";
+        if parameters.is_empty() || parameters.iter().any(|parameter| parameter.name == MARK) {
+            return None;
+        }
+        let members = parameters.iter().map(|parameter| {
+            let mark = if parameter.optional { "?" } else { "" };
+            let ty = self.ty(&parameter.ty, Position::Argument);
+            format!("{}{mark}: {ty}", key(&parameter.name))
+        });
+        let members = members.chain([format!("{MARK}: true")]);
+        Some(format!("{{ {} }}", members.collect::<Vec<_>>().join("; ")))
     }
 
     fn ty(&self, ty: &Type, place: Position) -> String {
@@ -343,7 +440,7 @@ impl Writer<'_> {
             Type::Any | Type::Object => "any".to_owned(),
             Type::Failure => "Record<string, any>".to_owned(),
             Type::File => match place {
-                Position::Argument => format!("RemoteFile | {BLOB}"),
+                Position::Argument => format!("RemoteFile | Uint8Array | {BLOB}"),
                 Position::Result => "RemoteFile".to_owned(),
             },
             // A function without a result returns null or undefined, depending on the language of
@@ -370,8 +467,14 @@ impl Writer<'_> {
             // JavaScript accepts a number as a key, and converts it to a string.
             Type::Map(_, inner) => format!("Record<number, {}>", of(inner)),
             Type::OrderedMap(parts) => format!("Map<{}, {}>", of(&parts[0]), of(&parts[1])),
-            Type::Named(index) => self.names[*index].clone(),
-            Type::NdArray(elements) => array(elements),
+            Type::Named(index) => match place {
+                Position::Argument => self.sent[*index].clone(),
+                Position::Result => self.names[*index].clone(),
+            },
+            Type::NdArray(elements) => match place {
+                Position::Argument => sent_array(elements),
+                Position::Result => array(elements),
+            },
             Type::Function(None) => "((...args: any[]) => any)".to_owned(),
             Type::Function(Some(signature)) => self.function(signature, place),
             Type::Stream(parts) => match place {
@@ -390,15 +493,19 @@ impl Writer<'_> {
     /// the arguments of that function have the types of received values. The caller calls a
     /// function in a result, so its arguments have the types of sent values.
     fn function(&self, signature: &Signature, place: Position) -> String {
-        let (sent, returned) = match place {
-            Position::Argument => (Position::Result, Position::Argument),
-            Position::Result => (Position::Argument, Position::Result),
-        };
+        let (sent, returned) = place.of_call();
         let arguments = signature.arguments().iter().enumerate();
         let arguments: Vec<String> = arguments
             .map(|(index, ty)| format!("arg{index}: {}", self.ty(ty, sent)))
             .collect();
-        let result = match (signature.result(), place) {
+        let result = self.returned(signature.result(), place, returned);
+        format!("(({}) => {result})", arguments.join(", "))
+    }
+
+    /// Returns the type of a call of a function at `place`, whose result has the position
+    /// `returned`.
+    fn returned(&self, result: &Type, place: Position, returned: Position) -> String {
+        match (result, place) {
             // The service ignores the result.
             (Type::Null, Position::Argument) => "any".to_owned(),
             (result, Position::Argument) => {
@@ -406,8 +513,36 @@ impl Writer<'_> {
                 format!("{result} | Promise<{result}>")
             }
             (result, Position::Result) => format!("Promise<{}>", self.ty(result, returned)),
-        };
-        format!("(({}) => {result})", arguments.join(", "))
+        }
+    }
+}
+
+impl Position {
+    /// Returns the positions of the arguments and of the result of a function at this position.
+    fn of_call(self) -> (Position, Position) {
+        match self {
+            Position::Argument => (Position::Result, Position::Argument),
+            Position::Result => (Position::Argument, Position::Result),
+        }
+    }
+}
+
+/// Returns the type of an array that a caller sends. Services accept lists of numbers and, for an
+/// array with one dimension, a typed array.
+fn sent_array(elements: &Elements) -> String {
+    let array = array(elements);
+    if !elements.is_list() {
+        return array;
+    }
+    let number = match elements.dtype {
+        Some(DType::Bool) => "boolean",
+        _ => "number",
+    };
+    match elements.dimensions {
+        None => format!("{array} | TypedArray | NestedNumbers"),
+        Some(0) => format!("{array} | {number}"),
+        Some(1) => format!("{array} | TypedArray | {number}[]"),
+        Some(more) => format!("{array} | {number}{}", "[]".repeat(more)),
     }
 }
 

@@ -2,36 +2,73 @@
 
 use std::collections::HashSet;
 
-use crate::types::{Body, Member, Struct, Type, Types, inner, members_types};
+use crate::types::{Body, Member, MemberKind, Struct, Type, Types, inner};
 
 /// Maximum depth and number of the alternatives of a struct with flattened types.
 const DEEPEST_FLATTENED: usize = 8;
 const MOST_EXPANDED: usize = 64;
 
+/// The definitions that the callers of a service use.
+#[derive(Default)]
+pub(crate) struct Directions {
+    /// Definitions of values that callers send, and of their parts.
+    pub(crate) sent: HashSet<usize>,
+    /// Definitions of values that callers receive, and of their parts.
+    pub(crate) received: HashSet<usize>,
+}
+
 impl Types {
-    /// Returns the definitions that the members use, directly or through other definitions. If
-    /// `is_expanded`, structs with flattened types are written as their alternatives.
-    pub(crate) fn used(&self, members: &[Member], is_expanded: bool) -> HashSet<usize> {
-        let mut used = HashSet::new();
-        let mut waiting: Vec<Type> = members_types(members).into_iter().cloned().collect();
-        while let Some(ty) = waiting.pop() {
+    /// Returns the definitions that the members use, directly or through other definitions.
+    ///
+    /// If `is_expanded`, structs with flattened types are written as their alternatives. If
+    /// `has_own_objects`, the object of a caller has a type of its own: the caller receives the
+    /// arguments of its methods. Otherwise it has the type of an object of the service.
+    pub(crate) fn directions(
+        &self,
+        members: &[Member],
+        is_expanded: bool,
+        has_own_objects: bool,
+    ) -> Directions {
+        let mut directions = Directions::default();
+        let mut waiting: Vec<(Type, bool)> = Vec::new();
+        of_members(members, false, &mut waiting);
+        while let Some((ty, is_sent)) = waiting.pop() {
             let Type::Named(index) = ty else {
-                waiting.extend(inner(&ty).iter().cloned());
+                match &ty {
+                    Type::Function(Some(signature)) => {
+                        let arguments = signature.arguments().iter().cloned();
+                        waiting.extend(arguments.map(|ty| (ty, !is_sent)));
+                        waiting.push((signature.result().clone(), is_sent));
+                        waiting.extend(signature.error().cloned().map(|ty| (ty, is_sent)));
+                    }
+                    ty => waiting.extend(inner(ty).iter().map(|ty| (ty.clone(), is_sent))),
+                }
                 continue;
             };
-            if !used.insert(index) {
+            let found = match is_sent {
+                true => &mut directions.sent,
+                false => &mut directions.received,
+            };
+            if !found.insert(index) {
                 continue;
             }
             match &self.definitions[index].body {
+                Body::Interface(members) => {
+                    of_members(members, is_sent && has_own_objects, &mut waiting);
+                }
                 Body::Struct(body) if is_expanded && !body.flattened.is_empty() => {
                     for (_, body) in self.expanded(body).into_iter().flatten() {
-                        waiting.extend(body.fields.into_iter().map(|field| field.ty));
+                        let fields = body.fields.into_iter();
+                        waiting.extend(fields.map(|field| (field.ty, is_sent)));
                     }
                 }
-                _ => waiting.extend(self.parts(index).into_iter().cloned()),
+                _ => {
+                    let parts = self.parts(index).into_iter();
+                    waiting.extend(parts.map(|ty| (ty.clone(), is_sent)));
+                }
             }
         }
-        used
+        directions
     }
 
     /// Returns the alternatives of a struct with flattened types as structs without such types,
@@ -110,6 +147,23 @@ impl Types {
             _ => return None,
         }
         (found.len() <= MOST_EXPANDED).then_some(())
+    }
+}
+
+/// Adds the types of members to `found`, with whether callers of the service send values of the
+/// type. Callers send the results of members if `is_sent`.
+fn of_members(members: &[Member], is_sent: bool, found: &mut Vec<(Type, bool)>) {
+    for member in members {
+        match &member.kind {
+            MemberKind::Method(method) => {
+                let parameters = method.parameters.iter().flatten();
+                found.extend(parameters.map(|parameter| (parameter.ty.clone(), !is_sent)));
+                found.push((method.returns.clone(), is_sent));
+                found.extend(method.error.iter().map(|ty| (ty.clone(), is_sent)));
+            }
+            MemberKind::Group(members) => of_members(members, is_sent, found),
+            MemberKind::Value(ty) => found.push((ty.clone(), is_sent)),
+        }
     }
 }
 

@@ -111,8 +111,9 @@ pub const SCHEMA_ERROR: &str = "x-hypha-error";
 /// JSON Schema annotation of an `object`: the function schemas of its methods by name.
 pub const SCHEMA_METHODS: &str = "x-hypha-methods";
 /// JSON Schema annotation of an error type or one of its alternatives: an object with the `name` on
-/// the wire and, if known, the `classes` and the `message`. Its member `other` is true for the
-/// alternative that stands for all other errors.
+/// the wire and, if known, the `classes`, the `message`, and the field `source` with the cause. Its
+/// member `other` is true for the alternative that stands for all other errors, `from` if the error
+/// is made of its cause, and `transparent` if it passes on the message and causes of its field.
 pub const SCHEMA_VARIANT: &str = "x-hypha-variant";
 /// JSON Schema annotation of a map: the schema of its keys, which are texts in JSON.
 pub const SCHEMA_KEYS: &str = "x-hypha-keys";

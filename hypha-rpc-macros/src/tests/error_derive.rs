@@ -91,6 +91,45 @@ fn an_error_that_schemas_leave_out() {
 }
 
 #[test]
+fn causes_are_part_of_the_schema() {
+    for (item, facts) in [
+        (
+            "#[error(\"a\")] struct E(u8, #[serde(skip)] u8, #[source] F);",
+            r#""message": "a", "source": "1""#,
+        ),
+        (
+            "#[error(transparent)] struct E(#[from] F);",
+            r#""message": "{0}", "source": "0", "from": true, "transparent": true"#,
+        ),
+        (
+            "#[error(\"{a} {{b}} {b:>3}\",)] #[serde(transparent)] struct E { b: F }",
+            r#""message": "{a} {{b}} {0:>3}""#,
+        ),
+        (
+            "#[error(\"a\")] struct E { #[serde(rename = \"c\")] #[source] b: F, source: u8 }",
+            r#""message": "a", "source": "c""#,
+        ),
+        (
+            "#[error(\"a\")] struct E { source: F }",
+            r#""message": "a", "source": "source""#,
+        ),
+        (
+            "#[error(\"a\")] struct E { #[serde(skip)] source: F }",
+            r#""message": "a""#,
+        ),
+        (
+            "#[error(\"{0}\")] #[serde(into = \"u8\")] struct E(F);",
+            r#""name": "E""#,
+        ),
+    ] {
+        // The formatter splits long lines.
+        let plain = |text: &str| text.split_whitespace().collect::<String>();
+        let (found, wanted) = (plain(&expand(item)), plain(facts) + "}");
+        assert!(found.contains(&wanted), "{wanted} is not in {found}");
+    }
+}
+
+#[test]
 fn keys() {
     assert_eq!(
         mistakes(

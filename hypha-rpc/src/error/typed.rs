@@ -200,7 +200,8 @@ pub trait NotCaused<'a>: Sized {
 impl<'a, E> NotCaused<'a> for &CauseOf<'a, E> {}
 
 /// Finds the schema of the field type `T` of an error, if `T` has a schema. Method lookup prefers
-/// [`Described`], implemented for `&&`, to [`NotDescribed`], implemented for `&`.
+/// [`DescribedCause`], implemented for `&&&`, to [`Described`], implemented for `&&`, and that to
+/// [`NotDescribed`], implemented for `&`.
 #[derive(Debug)]
 pub struct SchemaOf<T>(PhantomData<T>);
 
@@ -210,6 +211,25 @@ impl<T> SchemaOf<T> {
     #[must_use]
     pub fn new() -> Self {
         SchemaOf(PhantomData)
+    }
+}
+
+/// Schema of another error, or an `Option` of one, with the names and messages of its variants. See
+/// [`SchemaOf`].
+pub trait DescribedCause<T> {
+    /// Returns the schema.
+    fn schema(self, generator: &mut SchemaGenerator) -> Schema;
+}
+
+impl<E: DescribedError> DescribedCause<E> for &&&SchemaOf<E> {
+    fn schema(self, generator: &mut SchemaGenerator) -> Schema {
+        error_schema::<E>(generator)
+    }
+}
+
+impl<E: DescribedError> DescribedCause<Option<E>> for &&&SchemaOf<Option<E>> {
+    fn schema(self, generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<Option<DataOf<E>>>()
     }
 }
 
@@ -242,6 +262,24 @@ pub trait DescribedError {
 
     /// Returns the schema of the data, as serde writes them.
     fn data_schema(generator: &mut SchemaGenerator) -> Schema;
+
+    /// Returns the identity of the schema.
+    #[must_use]
+    fn id() -> &'static str {
+        std::any::type_name::<Self>()
+    }
+}
+
+impl<E: DescribedError> DescribedError for Box<E> {
+    const NAME: &'static str = E::NAME;
+
+    fn data_schema(generator: &mut SchemaGenerator) -> Schema {
+        E::data_schema(generator)
+    }
+
+    fn id() -> &'static str {
+        E::id()
+    }
 }
 
 /// Gives the data of an error a name, so that its schema becomes a definition.
@@ -253,7 +291,7 @@ impl<E: DescribedError> JsonSchema for DataOf<E> {
     }
 
     fn schema_id() -> Cow<'static, str> {
-        std::any::type_name::<Self>().into()
+        format!("{}::data", E::id()).into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {

@@ -52,7 +52,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::ServiceError;
 use hypha_wire::keys::{
-    SCHEMA_ABSENT, SCHEMA_ARGUMENTS, SCHEMA_ERROR, SCHEMA_KEYS, SCHEMA_RETURNS,
+    SCHEMA_ABSENT, SCHEMA_ARGUMENTS, SCHEMA_ERROR, SCHEMA_KEYS, SCHEMA_RETURNS, SCHEMA_VARIANT,
 };
 
 use direction::{described, received, sent, transform};
@@ -541,6 +541,7 @@ fn is_about_null(keyword: &str) -> bool {
             | "readOnly"
             | "writeOnly"
             | SCHEMA_ABSENT
+            | SCHEMA_VARIANT
     )
 }
 

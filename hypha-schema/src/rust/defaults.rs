@@ -3,7 +3,6 @@
 use serde_json::Value as Json;
 
 use super::definitions::{is_three_state, only_part};
-use super::errors::scope;
 use super::member_names::{field_names, flattened_names, variants};
 use super::tags::{Representation, Tagging, result_types};
 use super::text::{ident, literal};
@@ -39,7 +38,7 @@ impl Writer<'_> {
 
     /// Returns a value as an expression inside the definition `within`. Returns `None` if the value
     /// does not fit the type or cannot be written.
-    fn default(&self, ty: &Type, json: &Json, within: Option<usize>) -> Option<String> {
+    pub(super) fn default(&self, ty: &Type, json: &Json, within: Option<usize>) -> Option<String> {
         let all = |inner: &Type, items: &[Json]| -> Option<String> {
             let items: Option<Vec<_>> = items
                 .iter()
@@ -165,7 +164,7 @@ impl Writer<'_> {
         let name = &self.names[index];
         match &self.model.types.definitions[index].body {
             Body::Alias(Type::Null) => json.is_null().then(|| name.clone()),
-            Body::Alias(ty) => Some(format!("{name}({})", self.default(ty, json, Some(index))?)),
+            Body::Alias(ty) => Some(applied(name, ty, &self.default(ty, json, Some(index))?)),
             Body::Struct(body) => self.struct_default(name, body, index, json),
             Body::Words(words) => {
                 let mut taken = variants();
@@ -207,9 +206,9 @@ impl Writer<'_> {
                         return self.struct_default(&variant, body, index, json);
                     }
                     let value = self.default(&content.ty, json, Some(index))?;
-                    Some(match content.ty {
+                    Some(match &content.ty {
                         Type::Null => variant,
-                        _ => format!("{variant}({value})"),
+                        ty => applied(&variant, ty, &value),
                     })
                 })
             }
@@ -287,11 +286,11 @@ impl Writer<'_> {
         if let Some(body) = representation.members(&self.model.types, ty) {
             return self.struct_default(variant, body, index, content);
         }
-        let value = self.default(ty, content, Some(index))?;
-        Some(match ty {
-            Type::Tuple(items) if items.len() > 1 => format!("{variant}{value}"),
-            _ => format!("{variant}({value})"),
-        })
+        Some(applied(
+            variant,
+            ty,
+            &self.default(ty, content, Some(index))?,
+        ))
     }
 
     /// Returns a value of an enum whose variants are objects with the member `tag`.
@@ -353,8 +352,7 @@ impl Writer<'_> {
         let rest: serde_json::Map<String, Json> = rest
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
-        let is_error = self.model.types.is_error(&Type::Named(index));
-        let mut taken = scope(is_error);
+        let mut taken = self.scope(index, body);
         let names = field_names(body, &mut taken);
         let (flattened, others) = flattened_names(body, &mut taken);
         let mut fields = Vec::new();
@@ -391,6 +389,15 @@ impl Writer<'_> {
             _ => return None,
         }
         Some(format!("{name} {{ {} }}", fields.join(", ")))
+    }
+}
+
+/// Returns a value of a struct or variant whose fields have no names. The items of a tuple are
+/// separate fields.
+fn applied(name: &str, ty: &Type, value: &str) -> String {
+    match ty {
+        Type::Tuple(items) if items.len() > 1 => format!("{name}{value}"),
+        _ => format!("{name}({value})"),
     }
 }
 

@@ -5,7 +5,7 @@
 //! both schemas.
 
 use super::attributes::extend;
-use super::errors::{Content, scope};
+use super::errors::{Cause, Content};
 use super::member_names::{field_names, flattened_names, variants};
 use super::tags::{Representation, Tagging};
 use super::text::{ident, literal};
@@ -60,11 +60,12 @@ impl Writer<'_> {
                 if let Some(attribute) = extend(&body.limits_of_others) {
                     self.line(0, &attribute);
                 }
-                if let Some(facts) = definition.error.as_ref().filter(|_| is_error) {
-                    self.error_attributes(0, facts, &name, Content::Fields(body));
-                }
+                let facts = definition.error.as_ref().filter(|_| is_error);
+                let cause = facts.and_then(|facts| {
+                    self.error_attributes(0, facts, index, &name, Content::Fields(body))
+                });
                 self.line(0, &format!("pub struct {name} {{"));
-                self.fields(body, index, 1, "pub ", before);
+                self.fields(body, index, 1, "pub ", before, cause);
                 self.line(0, "}");
             }
             Body::Words(words) => {
@@ -76,24 +77,44 @@ impl Writer<'_> {
                 self.line(0, "}");
             }
             Body::Choice(choice) => self.choice(choice, index, &name, before),
-            Body::Alias(Type::Null) => self.line(0, &format!("pub struct {name};")),
+            Body::Alias(Type::Null) => {
+                if let Some(facts) = definition.error.as_ref().filter(|_| is_error) {
+                    self.error_attributes(0, facts, index, &name, Content::None);
+                }
+                self.line(0, &format!("pub struct {name};"));
+            }
             Body::Alias(ty) => {
+                let facts = definition.error.as_ref().filter(|_| is_error);
+                let cause = facts.and_then(|facts| {
+                    self.error_attributes(0, facts, index, &name, Content::Value(ty))
+                });
                 let limits = match self.model.types.schemas.get(index) {
                     Some(schema) => limits(schema, ty),
                     None => Limits::new(),
                 };
-                let written = self.ty(ty, Some(index));
-                let attribute = self.attribute(ty, &written, &limits, Some(index));
-                let attribute = attribute.map_or(String::new(), |it| format!("{it} "));
-                self.line(0, &format!("pub struct {name}({attribute}pub {written});"));
+                let content = self.contents(ty, &limits, index, "pub ", cause);
+                self.line(0, &format!("pub struct {name}({content});"));
             }
         }
     }
 
     /// Writes the fields of a struct. Functions that return defaults are inserted at `before`.
-    fn fields(&mut self, body: &Struct, within: usize, depth: usize, vis: &str, before: usize) {
-        let mut taken = scope(self.model.types.is_error(&Type::Named(within)));
-        for (field, name) in body.fields.iter().zip(field_names(body, &mut taken)) {
+    fn fields(
+        &mut self,
+        body: &Struct,
+        within: usize,
+        depth: usize,
+        vis: &str,
+        before: usize,
+        cause: Option<Cause>,
+    ) {
+        let mut taken = self.scope(within, body);
+        let names = field_names(body, &mut taken);
+        for (place, (field, name)) in body.fields.iter().zip(names).enumerate() {
+            self.docs(depth, &field.description);
+            if let Some(attribute) = Cause::attribute(cause, place) {
+                self.line(depth, attribute);
+            }
             self.field(field, &name, within, depth, vis, before);
         }
         let (variants, name) = flattened_names(body, &mut taken);
@@ -119,7 +140,6 @@ impl Writer<'_> {
         vis: &str,
         before: usize,
     ) {
-        self.docs(depth, &field.description);
         let mut keys = Vec::new();
         if name != field.name {
             keys.push(format!("rename = {}", literal(&field.name)));
@@ -166,13 +186,35 @@ impl Writer<'_> {
         self.line(depth, &format!("{vis}{}: {ty},", ident(name)));
     }
 
-    /// Returns a field without a name, with its attribute.
-    fn content(&mut self, ty: &Type, limits: &Limits, within: usize) -> String {
-        let written = self.ty(ty, Some(within));
-        match self.attribute(ty, &written, limits, Some(within)) {
-            Some(attribute) => format!("{attribute} {written}"),
-            None => written,
+    /// Returns the fields without names of a struct or variant, with their attributes. The items of
+    /// a tuple are separate fields.
+    fn contents(
+        &mut self,
+        ty: &Type,
+        limits: &Limits,
+        within: usize,
+        vis: &str,
+        cause: Option<Cause>,
+    ) -> String {
+        let fields: Vec<(&Type, Limits)> = match ty {
+            Type::Tuple(items) if items.len() > 1 => {
+                let items = items.iter().enumerate();
+                items
+                    .map(|(place, item)| (item, limits_of_item(limits, place)))
+                    .collect()
+            }
+            ty => vec![(ty, limits.clone())],
+        };
+        let mut written = Vec::new();
+        for (place, (ty, limits)) in fields.into_iter().enumerate() {
+            let content = self.ty(ty, Some(within));
+            let attribute = self.attribute(ty, &content, &limits, Some(within));
+            let attributes = Cause::attribute(cause, place).map(str::to_owned);
+            let attributes = attributes.into_iter().chain(attribute);
+            let attributes: String = attributes.map(|it| format!("{it} ")).collect();
+            written.push(format!("{attributes}{vis}{content}"));
         }
+        written.join(", ")
     }
 
     fn word(&mut self, word: &Word, index: usize, taken: &mut Names) {
@@ -248,17 +290,18 @@ impl Writer<'_> {
             .representation
             .untagged(&self.model.types, &variant.ty);
         if let Some(body) = body.cloned() {
-            self.variant_error(&variant.error, index, name, Content::Fields(&body));
+            let cause = self.variant_error(&variant.error, index, name, Content::Fields(&body));
             self.line(1, &format!("{name} {{"));
-            self.fields(&body, index, 2, "", written.before);
+            self.fields(&body, index, 2, "", written.before, cause);
             return self.line(1, "},");
         }
-        let content = match &variant.ty {
-            Type::Null => String::new(),
-            ty => format!("({})", self.content(ty, &variant.limits, index)),
-        };
-        self.variant_error(&variant.error, index, name, Content::Value(&variant.ty));
-        self.line(1, &format!("{name}{content},"));
+        if variant.ty == Type::Null {
+            self.variant_error(&variant.error, index, name, Content::None);
+            return self.line(1, &format!("{name},"));
+        }
+        let cause = self.variant_error(&variant.error, index, name, Content::Value(&variant.ty));
+        let content = self.contents(&variant.ty, &variant.limits, index, "", cause);
+        self.line(1, &format!("{name}({content}),"));
     }
 
     /// Returns whether `body` has no fields besides those of the definition `base`.
@@ -315,22 +358,24 @@ impl Writer<'_> {
         let base = body.base.filter(|base| self.is_all_of(&body, *base));
         if let Some(base) = base {
             let base = Type::Named(base);
-            self.variant_error(error, index, &variant, Content::Value(&base));
-            let ty = self.ty(&base, Some(index));
-            self.line(1, &format!("{variant}({ty}),"));
+            let cause = self.variant_error(error, index, &variant, Content::Value(&base));
+            let content = self.contents(&base, &Limits::new(), index, "", cause);
+            self.line(1, &format!("{variant}({content}),"));
         } else if let Some(only) = only_part(&body) {
-            self.variant_error(error, index, &variant, Content::Value(only));
+            let cause = self.variant_error(error, index, &variant, Content::Value(only));
             if let Some(attribute) = extend(&body.limits_of_others) {
                 self.line(1, &attribute);
             }
+            let attribute = Cause::attribute(cause, 0).map(|it| format!("{it} "));
+            let attribute = attribute.unwrap_or_default();
             let ty = self.ty(only, Some(index));
-            self.line(1, &format!("{variant}({ty}),"));
+            self.line(1, &format!("{variant}({attribute}{ty}),"));
         } else {
-            self.variant_error(error, index, &variant, Content::Fields(&body));
+            let cause = self.variant_error(error, index, &variant, Content::Fields(&body));
             if let Some(attribute) = extend(&body.limits_of_others) {
                 self.line(1, &attribute);
             }
-            self.struct_variant(&variant, &body, index, written.before);
+            self.struct_variant(&variant, &body, index, written.before, cause);
         }
     }
 
@@ -358,34 +403,31 @@ impl Writer<'_> {
             .cloned()
         {
             Some(body) => {
-                self.variant_error(&variant.error, index, &name, Content::Fields(&body));
-                self.struct_variant(&name, &body, index, written.before);
+                let cause =
+                    self.variant_error(&variant.error, index, &name, Content::Fields(&body));
+                self.struct_variant(&name, &body, index, written.before, cause);
             }
             None => {
-                self.variant_error(&variant.error, index, &name, Content::Value(ty));
-                let content = match ty {
-                    Type::Tuple(items) if items.len() > 1 => {
-                        let items = items.iter().enumerate();
-                        let items: Vec<String> = items
-                            .map(|(place, item)| {
-                                self.content(item, &limits_of_item(limits, place), index)
-                            })
-                            .collect();
-                        items.join(", ")
-                    }
-                    ty => self.content(ty, limits, index),
-                };
+                let cause = self.variant_error(&variant.error, index, &name, Content::Value(ty));
+                let content = self.contents(ty, limits, index, "", cause);
                 self.line(1, &format!("{name}({content}),"));
             }
         }
     }
 
-    fn struct_variant(&mut self, name: &str, body: &Struct, index: usize, before: usize) {
+    fn struct_variant(
+        &mut self,
+        name: &str,
+        body: &Struct,
+        index: usize,
+        before: usize,
+        cause: Option<Cause>,
+    ) {
         if body.fields.is_empty() && body.others.is_none() && body.flattened.is_empty() {
             return self.line(1, &format!("{name},"));
         }
         self.line(1, &format!("{name} {{"));
-        self.fields(body, index, 2, "", before);
+        self.fields(body, index, 2, "", before, cause);
         self.line(1, "},");
     }
 }

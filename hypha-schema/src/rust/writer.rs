@@ -69,6 +69,8 @@ pub(super) struct Writer<'a> {
     pub(super) boxes: HashSet<(usize, usize)>,
     /// Finds types that do not implement `Clone` and `PartialEq`.
     pub(super) owned: Finder,
+    /// Errors that can be made of a cause: indices of definitions, with the type of the cause.
+    pub(super) made_of: HashSet<(usize, String)>,
     /// Names of the functions that return default values.
     pub(super) functions: Names,
     /// Definitions in use. `waiting` contains those not written yet, in order of use.
@@ -116,6 +118,7 @@ impl<'a> Writer<'a> {
                         | Type::Function(Some(_))
                 )
             }),
+            made_of: HashSet::new(),
             functions: Names::default(),
             used: HashSet::new(),
             waiting: VecDeque::new(),

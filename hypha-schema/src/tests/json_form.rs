@@ -25,10 +25,11 @@ fn schemas_for_models_have_the_forms_that_services_accept_as_json() {
     }
     let byte = json!({"type": "integer", "minimum": 0, "maximum": 255});
     let bytes = |text: &str| json!({"type": "array", "items": byte, "description": text});
-    let any = json!({"type": "array", "items": {"anyOf": [
+    let any = json!({"type": ["array", "number", "boolean"], "items": {"anyOf": [
         {"type": ["number", "boolean"]},
         {"type": "array", "items": {}},
-    ]}, "description": "An array of numbers, as a list, or as nested lists of equal lengths."});
+    ]}, "description":
+        "An array of numbers, as a list or as nested lists of equal lengths, or a single value."});
     let frame = json!({
         "type": "object",
         "properties": {
@@ -85,6 +86,99 @@ fn arrays_with_many_dimensions_have_the_form_of_unknown_dimensions() {
             json!({"anyOf": [byte, {"type": "array", "items": {}}]})
         );
     }
+}
+
+#[test]
+fn a_single_number_is_an_array_of_unknown_dimensions() {
+    let array = json!({"type": "object", "x-hypha-type": "ndarray", "x-hypha-dtype": "uint8"});
+    let parameters = json!({"properties": {"it": array}});
+    let parameters = crate::json_parameters(&json!({ "parameters": parameters })).unwrap();
+    let byte = json!({"type": "integer", "minimum": 0, "maximum": 255});
+    let wanted = json!({
+        "type": ["array", "integer"],
+        "items": {"anyOf": [byte, {"type": "array", "items": {}}]},
+        "minimum": 0,
+        "maximum": 255,
+        "description":
+            "An array of uint8, as a list or as nested lists of equal lengths, or a single value.",
+    });
+    assert_eq!(parameters["properties"]["it"], wanted);
+}
+
+#[test]
+fn openapi_has_the_tags_of_sets_and_ordered_maps() {
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Both {
+        set: Option<Set<Vec<u8>>>,
+    }
+    let function = FunctionSchema::new("f", "")
+        .argument::<OrderedMap<u8, bool>>("map", "Order.")
+        .argument::<Both>("both", "")
+        .returns::<Set<Vec<u8>>>();
+    let ordered = FunctionSchema::new("g", "").returns::<Vec<OrderedMap<u8, bool>>>();
+    let both = FunctionSchema::new("h", "").returns::<Both>();
+    let methods = [
+        method("f", function.finish()),
+        method("g", ordered.finish()),
+        method("h", both.finish()),
+    ];
+    let described = describe(methods);
+    let document = described.openapi();
+    let byte = json!({"type": "integer", "minimum": 0, "maximum": 255});
+    let items = json!({"type": "array", "items": byte, "uniqueItems": true});
+    let set = json!({"type": "object", "properties": {"_rtype": {"const": "set"}, "_rvalue": items},
+        "required": ["_rtype", "_rvalue"]});
+    let pair = json!({"type": "array", "prefixItems": [byte, {"type": "boolean"}],
+        "minItems": 2, "maxItems": 2});
+    let pairs = json!({"type": "array", "items": pair});
+    let map = json!({"type": "object",
+        "properties": {"_rtype": {"const": "orderedmap"}, "_rvalue": pairs},
+        "required": ["_rtype", "_rvalue"]});
+    for format in ["application/json", "application/msgpack"] {
+        let post = |path: &str| document["paths"][path]["post"].clone();
+        let result =
+            |path: &str| post(path)["responses"]["200"]["content"][format]["schema"].clone();
+        // A result has the tags; callers may leave them out.
+        assert_eq!(result("/f"), set);
+        assert_eq!(result("/g"), json!({"type": "array", "items": map}));
+        let arguments = post("/f")["requestBody"]["content"][format]["schema"].clone();
+        let plain = json!({"type": "object", "additionalProperties": {"type": "boolean"}});
+        let either = json!({"anyOf": [plain, map], "description": "Order."});
+        assert_eq!(arguments["properties"]["map"], either);
+    }
+    // Callers receive and send this definition.
+    let member = &document["components"]["schemas"]["Both"]["properties"]["set"];
+    let either = json!({"anyOf": [items, set]});
+    assert_eq!(
+        *member,
+        json!({"anyOf": [either, {"type": "null"}], "default": null})
+    );
+    // Language models need only the plain form.
+    let parameters = &described.functions()[0]["function"]["parameters"];
+    assert_eq!(parameters["properties"]["map"]["type"], "object");
+}
+
+#[test]
+fn only_images_have_the_form_of_images_in_openapi() {
+    use hypha_rpc::Array;
+
+    let forms = |function: FunctionSchema| {
+        let document = describe([method("f", function.finish())]).openapi();
+        let content = &document["paths"]["/f"]["post"]["responses"]["200"]["content"];
+        let types = content.as_object().unwrap().keys().cloned();
+        types
+            .filter(|it| it != "application/msgpack")
+            .collect::<Vec<_>>()
+    };
+    let function = || FunctionSchema::new("f", "");
+    let images = ["application/x-npy", "image/png"];
+    assert_eq!(forms(function().returns::<Array<u8, 2>>()), images);
+    assert_eq!(forms(function().returns::<Array<u16, 3>>()), images);
+    assert_eq!(forms(function().returns::<NdArray>()), images);
+    let others = ["application/x-npy"];
+    assert_eq!(forms(function().returns::<Array<u8, 1>>()), others);
+    assert_eq!(forms(function().returns::<Array<f32, 2>>()), others);
 }
 
 #[test]
@@ -572,11 +666,10 @@ fn methods_that_are_left_out_are_listed_with_the_reason() {
     let complex = schema(json!({"x-hypha-type": "ndarray", "x-hypha-dtype": "complex64"}));
     assert_eq!(
         text(&complex, Format::Json),
-        [
-            "f: argument `it` needs an array of complex or 16-bit floating-point numbers, which \
-          JSON cannot hold"
-        ]
+        ["f: argument `it` needs an array of complex numbers, which JSON cannot hold"]
     );
+    let half = schema(json!({"x-hypha-type": "ndarray", "x-hypha-dtype": "float16"}));
+    assert_eq!(text(&half, Format::Json), [""; 0]);
     assert_eq!(text(&argument::<u8>(), Format::Json), [""; 0]);
 }
 

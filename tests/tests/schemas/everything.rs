@@ -130,6 +130,145 @@ pub(crate) struct Code {
     pub(crate) text: String,
 }
 
+/// Failures of a lens, which cause others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error, RemoteError)]
+pub(crate) enum LensError {
+    #[error("lens {0} is dirty")]
+    Dirty(u8),
+    #[error("no lens")]
+    Missing,
+}
+
+/// Failures with causes.
+#[derive(Debug, Serialize, Deserialize, thiserror::Error, RemoteError)]
+pub(crate) enum CausedError {
+    #[error("unclear")]
+    Source(#[source] LensError),
+    #[error("{what} does not answer")]
+    Call {
+        what: String,
+        #[source]
+        cause: Error,
+    },
+    #[error("blurred: {source}")]
+    Named { source: LensError },
+    #[error("later")]
+    Renamed {
+        #[serde(rename = "reason")]
+        #[source]
+        cause: Box<LensError>,
+        step: u8,
+    },
+    #[error("step {0} of {2}")]
+    Item(u8, #[source] Option<LensError>, u8),
+    #[error(transparent)]
+    Rpc(#[from] Error),
+    #[error(transparent)]
+    Lens(#[from] LensError),
+    #[error("of {0}")]
+    Made(#[from] NumberError),
+    #[error(transparent)]
+    Again {
+        #[from]
+        again: Box<CausedError>,
+    },
+    #[error("without {0}")]
+    Without(LensError),
+    #[error("{0:>3} {1:*<4}|{2:+} {2:#06x} {2:e} {3:.1} {3:?} {{}}")]
+    Format(u8, String, i32, f32),
+    #[error("{maybe:?} {times:02}")]
+    Optional {
+        maybe: Option<u8>,
+        #[serde(default)]
+        times: u8,
+    },
+}
+
+/// Failure whose fields have no names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error, RemoteError)]
+#[error("pair {0} {1}")]
+#[remote_error(class = "PairError")]
+pub(crate) struct PairError(
+    pub(crate) u8,
+    #[schemars(length(max = 3))] pub(crate) String,
+);
+
+/// Failure without fields.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error, RemoteError)]
+#[error("nothing")]
+pub(crate) struct UnitError;
+
+/// Failure with one field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error, RemoteError)]
+#[error("number {0}")]
+pub(crate) struct NumberError(#[schemars(range(max = 9))] pub(crate) u8);
+
+/// Failure that is written as its field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error, RemoteError)]
+#[error("at {{step}} {step:03}")]
+#[remote_error(name = "Step")]
+#[serde(transparent)]
+pub(crate) struct StepError {
+    pub(crate) step: u16,
+}
+
+/// Failure that another failure causes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error, RemoteError)]
+#[error(transparent)]
+pub(crate) struct OuterError(#[from] pub(crate) LensError);
+
+/// Failure with a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error, RemoteError)]
+#[error("{0:?}")]
+pub(crate) struct ListError(pub(crate) Option<Vec<Colour>>);
+
+/// Failure that is written as a text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error, RemoteError)]
+#[error("a text")]
+#[serde(into = "String", from = "String")]
+pub(crate) struct TextError {
+    pub(crate) text: String,
+}
+
+impl From<TextError> for String {
+    fn from(error: TextError) -> String {
+        error.text
+    }
+}
+
+impl From<String> for TextError {
+    fn from(text: String) -> TextError {
+        TextError { text }
+    }
+}
+
+/// Content that callers send in more forms than they receive.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Bundle {
+    pub(crate) files: Vec<RemoteFile>,
+    pub(crate) report: Callback<f64, u8>,
+    pub(crate) image: Array<u8, 2>,
+    pub(crate) images: RemoteStream<Array<u8, 1>>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) pair: (u8, String),
+    pub(crate) part: Option<Box<Bundle>>,
+}
+
+/// Content that callers only send.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Order {
+    pub(crate) weights: Vec<f64>,
+    pub(crate) by_name: BTreeMap<String, f64>,
+    pub(crate) place: (f64, f64),
+}
+
+/// Two numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Range(
+    pub(crate) u8,
+    #[schemars(range(max = 9))] pub(crate) Option<u8>,
+);
+
 /// Moves the sample.
 #[hypha_service(id = "stage")]
 pub(crate) trait Stage {
@@ -271,6 +410,32 @@ pub(crate) trait Everything {
 
     /// Fail with a text.
     async fn text(&self) -> anyhow::Result<u8>;
+
+    /// Fail with a cause.
+    async fn caused(&self, way: u8) -> Result<(), CausedError>;
+
+    /// Fail with a struct that has no names.
+    async fn pair(&self) -> Result<(), PairError>;
+    async fn unit(&self) -> Result<(), UnitError>;
+    async fn number(&self) -> Result<(), NumberError>;
+    async fn step(&self) -> Result<(), StepError>;
+    async fn outer(&self) -> Result<(), OuterError>;
+    async fn list(&self) -> Result<(), ListError>;
+    async fn text_error(&self) -> Result<(), TextError>;
+
+    /// Send content that is also received.
+    async fn bundle(&self, bundle: Bundle) -> Bundle;
+
+    /// Send content that is not received.
+    async fn order(
+        &self,
+        order: Order,
+        weights: Vec<f64>,
+        by_name: BTreeMap<String, Vec<f64>>,
+    ) -> u64;
+
+    /// Send fields without names.
+    async fn range(&self, #[hypha(default = Range(1, Some(2)))] range: Range) -> Range;
 }
 
 /// The stage of the service.
@@ -539,5 +704,86 @@ impl Everything for Desk {
 
     async fn text(&self) -> anyhow::Result<u8> {
         anyhow::bail!("only a text")
+    }
+
+    async fn caused(&self, way: u8) -> Result<(), CausedError> {
+        let cause = || Error::Invalid("wrong".into());
+        Err(match way {
+            0 => CausedError::Source(LensError::Dirty(1)),
+            1 => CausedError::Call {
+                what: "lamp".into(),
+                cause: cause(),
+            },
+            2 => CausedError::Named {
+                source: LensError::Missing,
+            },
+            3 => CausedError::Renamed {
+                cause: Box::new(LensError::Dirty(2)),
+                step: 1,
+            },
+            4 => CausedError::Item(1, Some(LensError::Missing), 3),
+            5 => CausedError::Item(1, None, 3),
+            6 => cause().into(),
+            7 => LensError::Dirty(3).into(),
+            8 => NumberError(4).into(),
+            9 => Box::new(CausedError::Source(LensError::Missing)).into(),
+            10 => CausedError::Without(LensError::Missing),
+            11 => CausedError::Format(7, "a".into(), 255, 0.25),
+            12 => CausedError::Optional {
+                maybe: Some(1),
+                times: 2,
+            },
+            _ => return Ok(()),
+        })
+    }
+
+    async fn pair(&self) -> Result<(), PairError> {
+        Err(PairError(1, "a".into()))
+    }
+
+    async fn unit(&self) -> Result<(), UnitError> {
+        Err(UnitError)
+    }
+
+    async fn number(&self) -> Result<(), NumberError> {
+        Err(NumberError(2))
+    }
+
+    async fn step(&self) -> Result<(), StepError> {
+        Err(StepError { step: 3 })
+    }
+
+    async fn outer(&self) -> Result<(), OuterError> {
+        Err(LensError::Dirty(4).into())
+    }
+
+    async fn list(&self) -> Result<(), ListError> {
+        Err(ListError(Some(vec![Colour::Red])))
+    }
+
+    async fn text_error(&self) -> Result<(), TextError> {
+        Err("written".to_owned().into())
+    }
+
+    async fn bundle(&self, bundle: Bundle) -> Bundle {
+        bundle
+    }
+
+    async fn order(
+        &self,
+        order: Order,
+        weights: Vec<f64>,
+        by_name: BTreeMap<String, Vec<f64>>,
+    ) -> u64 {
+        let Order {
+            weights: own,
+            by_name: other,
+            place: (_, _),
+        } = order;
+        (own.len() + other.len() + weights.len() + by_name.len()) as u64
+    }
+
+    async fn range(&self, range: Range) -> Range {
+        range
     }
 }

@@ -310,7 +310,7 @@ pub(crate) fn check(description: &Description, name: &str, usages: &[(&str, &str
         ensure!(said.is_empty(), "{said}");
         let said = checker(&place, &[&wrong])?;
         ensure!(
-            said.lines().filter(|line| line.contains("error")).count() == 1,
+            said.matches("error TS").count() + said.matches(": error:").count() == 1,
             "{said}"
         );
         ensure!(said.contains("str"), "{said}");
@@ -399,6 +399,58 @@ async fn over_http(server: &Server) -> Result<()> {
 #[test]
 fn a_server_can_be_called_as_its_openapi_document_says() {
     run(Kind::Python, &[Language::Python], over_http);
+}
+
+/// Calls functions with sets and ordered maps over HTTP, whose results have tags.
+async fn tags_over_http(server: &Server) -> Result<()> {
+    struct Tags;
+
+    #[hypha_service(id = "tags", visibility = "public")]
+    impl Tags {
+        pub async fn set(&self, it: hypha_rpc::Set<Vec<u8>>) -> hypha_rpc::Set<Vec<u8>> {
+            it
+        }
+
+        pub async fn map(
+            &self,
+            it: hypha_rpc::OrderedMap<u8, bool>,
+        ) -> hypha_rpc::OrderedMap<u8, bool> {
+            it
+        }
+    }
+
+    let client = hypha_rpc::connect(&server.url).await?;
+    let info = client.register_service(Tags).await?;
+    let document = Description::fetch(&client, &info.id).await?.openapi();
+    let tagged = json!({
+        "/set": {"_rtype": "set", "_rvalue": [1, 2]},
+        "/map": {"_rtype": "orderedmap", "_rvalue": [[1, true]]},
+    });
+    for arguments in [json!({"/set": [1, 2], "/map": {"1": true}}), tagged.clone()] {
+        let calls = json!({
+            "/set": {"it": arguments["/set"]},
+            "/map": {"it": arguments["/map"]},
+        });
+        let path = folder("openapi-tags")?.join("document.json");
+        fs::write(&path, json!([document, calls]).to_string())?;
+        let path = path.to_str().context("a path that is no text")?;
+        let options = ["--server-url", &server.url, "--openapi", path];
+        let answers = finished(Language::Python, &options, "{").await?;
+        let answers: Json = serde_json::from_str(&answers)?;
+        ensure!(answers == tagged, "{answers}");
+    }
+    for (path, result) in tagged.as_object().into_iter().flatten() {
+        let content = &document["paths"][path]["post"]["responses"]["200"]["content"];
+        let tag = &content["application/json"]["schema"]["properties"]["_rtype"]["const"];
+        ensure!(*tag == result["_rtype"], "{content}");
+    }
+    client.disconnect().await;
+    Ok(())
+}
+
+#[test]
+fn sets_over_http_have_the_tags_of_the_openapi_document() {
+    run(Kind::Ours, &[Language::Python], tags_over_http);
 }
 
 /// Compares the output of the command with the output of the library. Also checks the error

@@ -48,6 +48,42 @@ fn method(name: &str, schema: Json) -> Method {
         .schema(schema)
 }
 
+/// Returns the schema of errors whose messages and causes do not fit their fields.
+fn errors() -> Json {
+    let variant = |name: &str, content: Json, mut facts: Json| {
+        facts["name"] = format!("Cause.{name}").into();
+        json!({"type": "object", "properties": {name: content}, "required": [name],
+            "additionalProperties": false, "x-hypha-variant": facts})
+    };
+    let error = || json!({"x-hypha-type": "error"});
+    let own = || json!({"$ref": "#/$defs/Cause"});
+    let pair = json!({"type": "array", "prefixItems": [error(), own()], "minItems": 2,
+        "maxItems": 2});
+    let maybe = json!({"anyOf": [own(), {"type": "null"}]});
+    let named = json!({"type": "object", "properties": {"source": error(), "backtrace": own(),
+        TEXT: {"type": "string"}}, "required": ["source", "backtrace", TEXT]});
+    let text = json!({"type": "object", "properties": {"source": {"type": "string"}},
+        "required": ["source"]});
+    let cause = json!({"oneOf": [
+        variant("A", error(), json!({"source": "0", "from": true, "message": "{0:é>5}"})),
+        variant("B", error(), json!({"source": "0", "from": true, "message": "{0:}>5}"})),
+        variant("C", own(), json!({"source": "0", "from": true, "transparent": true})),
+        variant("D", maybe, json!({"source": "0", "from": true, "transparent": true})),
+        variant("E", pair.clone(), json!({"source": "1", "from": true, "message": "{1} {0:x}"})),
+        variant("F", pair, json!({"source": "7", "message": "{7}"})),
+        variant("G", named, json!({"source": "backtrace", "message": "{source:09999.9999}"})),
+        variant("H", text, json!({"source": "source", "from": true, "transparent": true})),
+        variant("I", json!({}), json!({"source": "0", "transparent": true, "message": "{0:?}"})),
+        variant("J", json!({"type": "integer"}), json!({"source": 7, "message": "{0:#010X}{0:99999}"})),
+        variant("K", json!({"$ref": "#/$defs/Alone"}), json!({"source": "0", "from": true})),
+    ]});
+    json!({"$ref": "#/$defs/Cause", "$defs": {
+        "Cause": cause,
+        "Alone": {"$ref": "#/$defs/Alone", "x-hypha-variant":
+            {"name": "Alone", "source": "0", "from": true, "transparent": true}},
+    }})
+}
+
 /// Returns the description of a service that uses all [`NAMES`], and uses [`TEXT`] for every
 /// description.
 pub(crate) fn description() -> Description {
@@ -161,7 +197,11 @@ pub(crate) fn description() -> Description {
         );
         service = service.method(method(name, schema));
     }
+    let failing = json!({"name": "f", "description": TEXT,
+        "parameters": {"type": "object", "properties": {}}, "returns": {"type": "null"},
+        "x-hypha-error": errors()});
     let service = service
+        .method(method("fails", failing))
         .method(method("members", schema(members_only, members)))
         .method(method("types", schema(types, json!({"$ref": "#/nowhere"}))))
         .method(method("nested.class", json!({})))

@@ -154,6 +154,50 @@ impl made::Everything for Again {
     async fn text(&self) -> Result<u8, String> {
         Ok(1)
     }
+
+    async fn caused(&self, _: u8) -> Result<(), made::CausedError> {
+        Ok(())
+    }
+
+    async fn pair(&self) -> Result<(), made::PairError> {
+        Ok(())
+    }
+
+    async fn unit(&self) -> Result<(), made::UnitError> {
+        Ok(())
+    }
+
+    async fn number(&self) -> Result<(), made::NumberError> {
+        Ok(())
+    }
+
+    async fn step(&self) -> Result<(), made::StepError> {
+        Ok(())
+    }
+
+    async fn outer(&self) -> Result<(), made::OuterError> {
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<(), made::ListError> {
+        Ok(())
+    }
+
+    async fn text_error(&self) -> Result<(), made::TextError> {
+        Ok(())
+    }
+
+    async fn bundle(&self, bundle: made::Bundle) -> made::Bundle {
+        bundle
+    }
+
+    async fn order(&self, _: made::Order, _: Vec<f64>, _: BTreeMap<String, Vec<f64>>) -> u64 {
+        0
+    }
+
+    async fn range(&self, range: made::Range) -> made::Range {
+        range
+    }
 }
 
 /// A stage of the caller.
@@ -203,6 +247,8 @@ async fn every_value_arrives(server: &Server) -> Result<()> {
     let proxy: EverythingProxy = client.proxy(info.id).await?;
     values(&proxy).await?;
     errors(&proxy).await?;
+    causes(&proxy).await?;
+    errors_without_names(&proxy).await?;
     exact(&proxy).await?;
     functions_and_objects(&proxy).await?;
     streams_and_files(&proxy).await?;
@@ -223,6 +269,9 @@ async fn values(proxy: &EverythingProxy) -> Result<()> {
     let all = proxy.arrays(image.clone(), waves.clone(), Some(halves), none());
     let all = all.await?;
     ensure!(all.as_slice() == [1.0, 2.0, 3.0, 4.5], "{all:?}");
+    let lists = args!(vec![vec![1u8]], &waves, vec![0.5], none());
+    let all: Array<f32, 1> = Proxy::service(proxy).call("arrays", lists).await?;
+    ensure!(all.as_slice() == [1.0, 3.0, 0.5], "{all:?}");
     let wrong = proxy.arrays(image, waves, None, vec![1.0].into()).await;
     let code = Code {
         code: -7,
@@ -369,6 +418,97 @@ async fn errors(proxy: &EverythingProxy) -> Result<()> {
         matches!(&text, Err(e) if e.to_string().contains("only a text")),
         "{text:?}"
     );
+    Ok(())
+}
+
+/// Returns the messages of an error and of its causes.
+fn chain(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect()
+}
+
+async fn causes(proxy: &EverythingProxy) -> Result<()> {
+    use made::LensError;
+
+    let dirty = |number: u8| format!("lens {number} is dirty");
+    let none = || "no lens".to_owned();
+    let wrong = || Error::<std::convert::Infallible>::Invalid("wrong".into()).to_string();
+    let wanted: [Vec<String>; 13] = [
+        vec!["unclear".into(), dirty(1)],
+        vec!["lamp does not answer".into(), wrong()],
+        vec!["blurred: no lens".into(), none()],
+        vec!["later".into(), dirty(2)],
+        vec!["step 1 of 3".into(), none()],
+        vec!["step 1 of 3".into()],
+        vec![wrong()],
+        vec![dirty(3)],
+        vec!["of number 4".into(), "number 4".into()],
+        vec!["unclear".into(), none()],
+        vec!["without no lens".into()],
+        vec!["  7 a***|+255 0x00ff 2.55e2 0.2 0.25 {}".into()],
+        vec!["Some(1) 02".into()],
+    ];
+    for (way, wanted) in (0..).zip(wanted) {
+        match proxy.caused(way).await {
+            Err(Error::Service(error)) => {
+                let found = chain(&error);
+                ensure!(found == wanted, "{way}: {found:?}");
+            }
+            other => anyhow::bail!("{way}: {other:?}"),
+        }
+    }
+    // The conversions of the original exist.
+    let _: made::CausedError = LensError::Missing.into();
+    let _: made::CausedError = made::NumberError(1).into();
+    let _: made::CausedError = Box::new(made::CausedError::Without(LensError::Missing)).into();
+    let _: made::CausedError = Error::Invalid(String::new()).into();
+    Ok(())
+}
+
+/// Returns the error of a service and its chain.
+fn failure<E: std::error::Error + 'static>(
+    result: Result<(), Error<E>>,
+) -> Result<(E, Vec<String>)> {
+    match result {
+        Err(Error::Service(error)) => {
+            let chain = chain(&error);
+            Ok((error, chain))
+        }
+        other => anyhow::bail!("{other:?}"),
+    }
+}
+
+async fn errors_without_names(proxy: &EverythingProxy) -> Result<()> {
+    let found = failure(proxy.pair().await)?;
+    let wanted = made::PairError(1, "a".into());
+    ensure!(found == (wanted, vec!["pair 1 a".into()]), "{found:?}");
+    let found = failure(proxy.unit().await)?;
+    ensure!(
+        found == (made::UnitError, vec!["nothing".into()]),
+        "{found:?}"
+    );
+    let found = failure(proxy.number().await)?;
+    ensure!(
+        found == (made::NumberError(2), vec!["number 2".into()]),
+        "{found:?}"
+    );
+    let found = failure(proxy.step().await)?;
+    let wanted = vec!["at {step} 003".to_owned()];
+    ensure!(found == (made::StepError(3), wanted), "{found:?}");
+    let found = failure(proxy.outer().await)?;
+    let wanted = made::OuterError(made::LensError::Dirty(4));
+    ensure!(
+        found == (wanted, vec!["lens 4 is dirty".into()]),
+        "{found:?}"
+    );
+    let found = failure(proxy.list().await)?;
+    let wanted = made::ListError(Some(vec![Colour::Red]));
+    ensure!(found == (wanted, vec!["Some([Red])".into()]), "{found:?}");
+    let found = failure(proxy.text_error().await)?;
+    let wanted = made::TextError("written".into());
+    ensure!(found == (wanted, vec!["a text".into()]), "{found:?}");
+    let range = proxy.range(made::Range(3, None)).await?;
+    ensure!(range == made::Range(3, None), "{range:?}");
     Ok(())
 }
 

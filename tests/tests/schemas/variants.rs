@@ -587,7 +587,7 @@ async fn others(proxy: &made::VariantsProxy) -> Result<()> {
         made::Untagged::Integer(1),
         made::Untagged::Text("a".into()),
         made::Untagged::Point(point()),
-        made::Untagged::Tuple((1, 2)),
+        made::Untagged::Tuple(1, 2),
         made::Untagged::Variant5 {
             left: 1,
             right: PAUSE,

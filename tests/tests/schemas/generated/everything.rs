@@ -153,6 +153,48 @@ pub trait Everything {
 
     /// Fail with a text.
     async fn text(&self) -> Result<u8, String>;
+
+    /// Fail with a cause.
+    async fn caused(
+        &self,
+        way: u8,
+    ) -> Result<(), CausedError>;
+
+    /// Fail with a struct that has no names.
+    async fn pair(&self) -> Result<(), PairError>;
+
+    async fn unit(&self) -> Result<(), UnitError>;
+
+    async fn number(&self) -> Result<(), NumberError>;
+
+    async fn step(&self) -> Result<(), StepError>;
+
+    async fn outer(&self) -> Result<(), OuterError>;
+
+    async fn list(&self) -> Result<(), ListError>;
+
+    async fn text_error(&self) -> Result<(), TextError>;
+
+    /// Send content that is also received.
+    async fn bundle(
+        &self,
+        bundle: Bundle,
+    ) -> Bundle;
+
+    /// Send content that is not received.
+    async fn order(
+        &self,
+        order: Order,
+        weights: Vec<f64>,
+        by_name: std::collections::BTreeMap<String, Vec<f64>>,
+    ) -> u64;
+
+    /// Send fields without names.
+    async fn range(
+        &self,
+        #[hypha(default = Range(1, Some(2)))]
+        range: Range,
+    ) -> Range;
 }
 
 /// Failures of the microscope.
@@ -299,9 +341,138 @@ pub enum Place {
     },
 }
 
+fn default_caused_error_times() -> u8 {
+    0
+}
+
+/// Failures with causes.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(thiserror::Error, RemoteError)]
+pub enum CausedError {
+    #[error("unclear")]
+    Source(#[source] LensError),
+    #[error("{what} does not answer")]
+    Call {
+        what: String,
+        #[source]
+        cause: hypha_rpc::Error,
+    },
+    #[error("blurred: {source}")]
+    Named {
+        source: LensError,
+    },
+    #[error("later")]
+    Renamed {
+        #[source]
+        reason: LensError,
+        step: u8,
+    },
+    #[error("step {0} of {2}")]
+    Item(u8, #[source] Option<LensError>, u8),
+    #[error(transparent)]
+    Rpc(#[from] hypha_rpc::Error),
+    #[error(transparent)]
+    Lens(#[from] LensError),
+    #[error("of {0}")]
+    Made(#[from] NumberError),
+    #[error(transparent)]
+    Again {
+        #[from]
+        again: Box<CausedError>,
+    },
+    #[error("without {0}")]
+    Without(LensError),
+    #[error("{0:>3} {1:*<4}|{2:+} {2:#06x} {2:e} {3:.1} {3:?} {{}}")]
+    Format(u8, String, i32, f32),
+    #[error("{maybe:?} {times:02}")]
+    Optional {
+        maybe: Option<u8>,
+        #[serde(default = "default_caused_error_times")]
+        times: u8,
+    },
+}
+
+/// Failure whose fields have no names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(thiserror::Error, RemoteError)]
+#[error("pair {0} {1}")]
+#[remote_error(class = "PairError")]
+pub struct PairError(pub u8, #[schemars(extend("maxLength" = 3))] pub String);
+
+/// Failure without fields.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(thiserror::Error, RemoteError)]
+#[error("nothing")]
+pub struct UnitError;
+
+/// Failure with one field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(thiserror::Error, RemoteError)]
+#[error("number {0}")]
+pub struct NumberError(#[schemars(extend("maximum" = 9))] pub u8);
+
+/// Failure that is written as its field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(thiserror::Error, RemoteError)]
+#[error("at {{step}} {0:03}")]
+#[remote_error(name = "Step")]
+pub struct StepError(pub u16);
+
+/// Failure that another failure causes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(thiserror::Error, RemoteError)]
+#[error(transparent)]
+pub struct OuterError(#[from] pub LensError);
+
+/// Failure with a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(thiserror::Error, RemoteError)]
+#[error("{0:?}")]
+pub struct ListError(pub Option<Vec<Colour>>);
+
+/// Failure that is written as a text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(thiserror::Error, RemoteError)]
+#[error("a text")]
+pub struct TextError(pub String);
+
+/// Content that callers send in more forms than they receive.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Bundle {
+    pub files: Vec<RemoteFile>,
+    pub report: Callback<f64, u8>,
+    pub image: hypha_rpc::Array<u8, 2>,
+    pub images: RemoteStream<hypha_rpc::Array<u8, 1>>,
+    pub tags: Vec<String>,
+    pub pair: (u8, String),
+    pub part: Option<Box<Bundle>>,
+}
+
+/// Content that callers only send.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Order {
+    pub weights: Vec<f64>,
+    pub by_name: std::collections::BTreeMap<String, f64>,
+    pub place: (f64, f64),
+}
+
+/// Two numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Range(pub u8, #[schemars(extend("maximum" = 9))] pub Option<u8>);
+
 /// Content with a format and keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub enum Choice {
     Id(#[schemars(extend("format" = "uuid"))] String),
     Keys(u8, #[schemars(with = "hypha_rpc::schema::Keyed<std::collections::BTreeMap<i8, u8>>")] std::collections::BTreeMap<i8, u8>),
+}
+
+/// Failures of a lens, which cause others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(thiserror::Error, RemoteError)]
+pub enum LensError {
+    #[error("lens {0} is dirty")]
+    Dirty(u8),
+    #[error("no lens")]
+    Missing,
 }

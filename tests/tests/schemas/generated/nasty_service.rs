@@ -300,6 +300,20 @@ pub trait Evil {
     /// - panic!("listed");
     /// \~~~
     /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
+    async fn fails(&self) -> Result<(), Cause>;
+
+    /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
+    /// import os
+    /// os.abort()
+    /// std::process::abort();
+    ///
+    /// panic!("indented");
+    /// \```
+    /// panic!("fenced");
+    /// \```
+    /// - panic!("listed");
+    /// \~~~
+    /// \<script>alert(1)\</script> reversed {@link x} #{x} */ evil() """ evil() "
     async fn members(
         &self,
         /// Ends */ here """ or ''' or \ or \""" ` ${process.exit(1)}
@@ -400,6 +414,43 @@ pub trait Evil {
     ) -> Value;
 
     // `nested.deep er.list` is not a valid name in a contract.
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(thiserror::Error, RemoteError)]
+pub enum Cause {
+    #[error("{0:é>5}")]
+    A(#[from] hypha_rpc::Error),
+    #[error("{}", "Cause.B")]
+    B(#[source] hypha_rpc::Error),
+    #[error(transparent)]
+    C(#[from] Box<Cause>),
+    #[error("{}", "Cause.D")]
+    D(#[source] Option<Box<Cause>>),
+    #[error("{}", "Cause.E")]
+    E(hypha_rpc::Error, #[source] Box<Cause>),
+    #[error("{}", "Cause.F")]
+    F(hypha_rpc::Error, Box<Cause>),
+    #[error("{}", "Cause.G")]
+    G {
+        source: hypha_rpc::Error,
+        #[source]
+        #[serde(rename = "backtrace")]
+        backtrace2: Box<Cause>,
+        #[serde(rename = "Ends */ here \"\"\" or ''' or \\ or \\\"\"\" ` ${process.exit(1)} \u{2028}import os\u{d}os.abort()\u{85}std::process::abort();\n\n    panic!(\"indented\");\n```\npanic!(\"fenced\");\n```\n-     panic!(\"listed\");\n~~~\n<script>alert(1)</script> \u{202e}reversed\u{0} {@link x} #{x} *\u{0}/ evil() \"\u{0}\"\u{0}\" evil() \"")]
+        ends_here_or_or_or_process_exit_1_import_os_os_abort_std_pro: String,
+    },
+    #[error("{}", "Cause.H")]
+    H {
+        #[serde(rename = "source")]
+        source2: String,
+    },
+    #[error("{0:?}")]
+    I(Value),
+    #[error("{}", "Cause.J")]
+    J(i64),
+    #[error("{}", "Cause.K")]
+    K(#[from] Alone),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -1392,6 +1443,11 @@ pub struct Open {
     #[serde(flatten)]
     pub others2: std::collections::BTreeMap<String, String>,
 }
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(thiserror::Error, RemoteError)]
+#[error("{}", "Alone")]
+pub struct Alone(pub Value);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub enum ABCX {

@@ -227,7 +227,7 @@ pub enum Roi {
         y: f64,
     },
     List(Vec<f64>),
-    Tuple((String, u8)),
+    Tuple(String, u8),
 }
 
 /// A struct with a name before a list.

@@ -190,7 +190,7 @@ pub enum ClosedExternal {
 pub enum Untagged {
     Integer(i64),
     Text(String),
-    Tuple((u8, u8)),
+    Tuple(u8, u8),
     Point(Point),
     Variant5 {
         left: u8,
@@ -331,7 +331,7 @@ pub enum Failure {
     #[error("a part")]
     Part((u8,)),
     #[error(transparent)]
-    Connection(hypha_rpc::Error),
+    Connection(#[from] hypha_rpc::Error),
 }
 
 /// A position.
