@@ -180,22 +180,9 @@ fn array(elements: &Elements) -> (Map<String, Json>, String) {
         }
         None => {
             let items = json!({"anyOf": [element, {"type": "array", "items": {}}]});
-            let mut schema = list(items);
-            let mut text =
-                format!("An array of {what}, as a list or as nested lists of equal lengths");
-            // A single number is an array without dimensions.
-            if let (None, Json::Object(mut number)) = (dimensions, element) {
-                let kinds = match number.shift_remove("type") {
-                    Some(Json::Array(kinds)) => kinds,
-                    kind => kind.into_iter().collect(),
-                };
-                let kinds = std::iter::once("array".into()).chain(kinds);
-                schema.insert("type".to_owned(), kinds.collect());
-                // The bounds of a number do not apply to a list.
-                schema.extend(number);
-                text.push_str(", or a single value");
-            }
-            (schema, format!("{text}."))
+            let text =
+                format!("An array of {what}, as a list or as nested lists of equal lengths.");
+            (list(items), text)
         }
     }
 }

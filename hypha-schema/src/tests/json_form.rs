@@ -25,11 +25,11 @@ fn schemas_for_models_have_the_forms_that_services_accept_as_json() {
     }
     let byte = json!({"type": "integer", "minimum": 0, "maximum": 255});
     let bytes = |text: &str| json!({"type": "array", "items": byte, "description": text});
-    let any = json!({"type": ["array", "number", "boolean"], "items": {"anyOf": [
+    let any = json!({"type": "array", "items": {"anyOf": [
         {"type": ["number", "boolean"]},
         {"type": "array", "items": {}},
     ]}, "description":
-        "An array of numbers, as a list or as nested lists of equal lengths, or a single value."});
+        "An array of numbers, as a list or as nested lists of equal lengths."});
     let frame = json!({
         "type": "object",
         "properties": {
@@ -86,23 +86,6 @@ fn arrays_with_many_dimensions_have_the_form_of_unknown_dimensions() {
             json!({"anyOf": [byte, {"type": "array", "items": {}}]})
         );
     }
-}
-
-#[test]
-fn a_single_number_is_an_array_of_unknown_dimensions() {
-    let array = json!({"type": "object", "x-hypha-type": "ndarray", "x-hypha-dtype": "uint8"});
-    let parameters = json!({"properties": {"it": array}});
-    let parameters = crate::json_parameters(&json!({ "parameters": parameters })).unwrap();
-    let byte = json!({"type": "integer", "minimum": 0, "maximum": 255});
-    let wanted = json!({
-        "type": ["array", "integer"],
-        "items": {"anyOf": [byte, {"type": "array", "items": {}}]},
-        "minimum": 0,
-        "maximum": 255,
-        "description":
-            "An array of uint8, as a list or as nested lists of equal lengths, or a single value.",
-    });
-    assert_eq!(parameters["properties"]["it"], wanted);
 }
 
 #[test]
