@@ -55,8 +55,9 @@ const READ_AHEAD: usize = 2;
 /// [`RegisterService::visibility`](crate::client::RegisterService::visibility) changes the
 /// visibility.
 ///
-/// Paths in requests are relative to `/<workspace>/apps/<id>`. The extensions of each request
-/// contain the [`Context`] of the call, which names the logged-in user.
+/// Paths in requests are relative to `/<workspace>/apps/<id>`, and decoded: `%2F` is a `/`. The
+/// extensions of each request contain the [`Context`] of the call, which names the logged-in user.
+/// WebSockets are not supported.
 ///
 /// # Errors
 ///
