@@ -28,36 +28,50 @@ use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use futures_util::stream::{BoxStream, StreamExt as _, unfold};
+use futures_util::FutureExt as _;
+use futures_util::future::FusedFuture as _;
 use http::{HeaderName, HeaderValue, Request, Response, Uri};
 use http_body_util::BodyExt as _;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, mpsc};
 use tower_service::Service as TowerService;
 
 use crate::args;
 use crate::call::Function;
-use crate::error::{Error, report};
+use crate::error::report;
 use crate::service::{Context, IncomingCall, Method, Service};
 use crate::workspace::Visibility;
 use hypha_wire::{Args, Binary, WireError};
 
-/// Delay between the start of a response and the extra call that waits for the HTTP client's
-/// disconnect. A response that ends within this delay does not need the extra call.
+/// Delay between the start of a request and the extra call that waits for the HTTP client's
+/// disconnect. A request that ends within this delay does not need the extra call.
 const WATCH_DISCONNECT_AFTER: Duration = Duration::from_secs(1);
+/// Maximum number of pieces of a body that wait for the application: the content of a short body,
+/// and its end.
+const READ_AHEAD: usize = 2;
 
 /// Creates a service from an HTTP application. The service is public, so anyone who knows the
 /// address can open the application.
 /// [`RegisterService::visibility`](crate::client::RegisterService::visibility) changes the
 /// visibility.
 ///
-/// Paths in requests are relative to `/<workspace>/apps/<id>`. The extensions of each request
-/// contain the [`Context`] of the call, which names the logged-in user.
+/// Paths in requests are relative to `/<workspace>/apps/<id>`, and decoded: `%2F` is a `/`. The
+/// extensions of each request contain the [`Context`] of the call, which names the logged-in user.
+/// WebSockets are not supported.
 ///
 /// # Errors
 ///
 /// If the application returns an error, the HTTP client receives a response with status 500 or 502.
 /// An axum application cannot fail, because its error type is `Infallible`.
+///
+/// # Cancellation
+///
+/// When the HTTP client disconnects, [`Context::cancellation`] is triggered and the future of the
+/// handler, or the body of the response, is dropped at its current await. A handler that itself
+/// waits for the token runs until its next await. The disconnect is noticed one second after the
+/// start of the request at the earliest, and only after the body of the request is read or dropped.
+/// A body with more than one piece that a handler keeps but does not read delays it by the server's
+/// `app_grace` (30 s).
 pub fn app<A, B>(id: impl Into<String>, app: A) -> Service
 where
     A: TowerService<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -143,52 +157,25 @@ enum Message {
     Body { body: Binary, more_body: bool },
 }
 
-/// Body of a request to an [`app`]. Fetches the next piece from the server when the application
-/// reads the body.
+/// Body of a request to an [`app`]. The server sends the next piece when the application reads the
+/// body.
 pub struct Body {
-    pieces: BoxStream<'static, io::Result<Bytes>>,
-    /// Dropped together with the body. The drop tells `serve` that the application no longer reads
-    /// the body.
-    _unread: oneshot::Sender<()>,
+    pieces: mpsc::Receiver<io::Result<Piece>>,
+    /// Tells [`attend`] that the application waits for a piece.
+    wanted: Arc<Notify>,
+    has_ended: bool,
+}
+
+/// Part of the body of a request.
+struct Piece {
+    bytes: Bytes,
+    is_last: bool,
 }
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Body").finish_non_exhaustive()
     }
-}
-
-impl Body {
-    fn new(receive: Arc<Function>, unread: oneshot::Sender<()>) -> Self {
-        let pieces = unfold(Some(receive), |receive| async move {
-            let receive = receive?;
-            let event: Event = match receive.call(args!()).await {
-                Ok(event) => event,
-                Err(error) => return Some((Err(lost(&error)), None)),
-            };
-            match event.kind.as_str() {
-                "http.request" => {
-                    let piece = event.body.unwrap_or_default().into_bytes();
-                    Some((Ok(piece), event.more_body.then_some(receive)))
-                }
-                _ => {
-                    let gone = io::Error::new(
-                        io::ErrorKind::ConnectionAborted,
-                        "the HTTP client disconnected",
-                    );
-                    Some((Err(gone), None))
-                }
-            }
-        });
-        Body {
-            pieces: pieces.boxed(),
-            _unread: unread,
-        }
-    }
-}
-
-fn lost(error: &Error) -> io::Error {
-    io::Error::other(report(error))
 }
 
 impl http_body::Body for Body {
@@ -199,8 +186,70 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Task<'_>,
     ) -> Poll<Option<io::Result<http_body::Frame<Bytes>>>> {
-        let piece = self.pieces.as_mut().poll_next(cx);
-        piece.map(|piece| piece.map(|piece| piece.map(http_body::Frame::data)))
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        let Poll::Ready(received) = self.pieces.poll_recv(cx) else {
+            self.wanted.notify_one();
+            return Poll::Pending;
+        };
+        // The call of the application has ended.
+        let received = received.unwrap_or_else(|| Err(gone()));
+        self.has_ended = received.as_ref().map_or(true, |piece| piece.is_last);
+        Poll::Ready(Some(
+            received.map(|piece| http_body::Frame::data(piece.bytes)),
+        ))
+    }
+}
+
+fn gone() -> io::Error {
+    let text = "the HTTP client disconnected";
+    io::Error::new(io::ErrorKind::ConnectionAborted, text)
+}
+
+/// Receives the messages of the server until the HTTP client has disconnected: the pieces of the
+/// body when the application reads them, and then the report of the disconnect.
+///
+/// The report arrives after the body. An application may keep a body that it does not read, so
+/// after [`WATCH_DISCONNECT_AFTER`] up to [`READ_AHEAD`] pieces are read in advance.
+async fn attend(receive: &Function, body: mpsc::Sender<io::Result<Piece>>, wanted: &Notify) {
+    let mut delay = std::pin::pin!(crate::runtime::sleep(WATCH_DISCONNECT_AFTER).fuse());
+    let mut body = Some(body);
+    let mut has_failed = false;
+    loop {
+        let room = match &body {
+            Some(body) => body.reserve().await.ok(),
+            None => None,
+        };
+        if !delay.is_terminated() {
+            match &room {
+                Some(_) => tokio::select! {
+                    () = wanted.notified() => {}
+                    () = delay.as_mut() => {}
+                },
+                None => delay.as_mut().await,
+            }
+        }
+        let piece = match receive.call::<Event>(args!()).await {
+            Ok(event) if event.kind != "http.request" => return,
+            Ok(event) => Ok(Piece {
+                is_last: !event.more_body,
+                bytes: event.body.unwrap_or_default().into_bytes(),
+            }),
+            // The body is incomplete, but the HTTP client may wait for a response. Only the end of
+            // the call stops an application after a second error.
+            Err(_) if has_failed => std::future::pending().await,
+            Err(error) => {
+                has_failed = true;
+                Err(io::Error::other(report(&error)))
+            }
+        };
+        let is_last = piece.as_ref().map_or(true, |piece| piece.is_last);
+        // Consumes `room` in both cases, because it borrows `body`.
+        let _ = room.map(|room| room.send(piece));
+        if is_last {
+            body = None;
+        }
     }
 }
 
@@ -215,41 +264,37 @@ where
     B::Error: fmt::Display + Send,
 {
     let visit: Visit = call.args(&["args", "context"])?.required(0)?;
-    let receive = Arc::new(visit.receive);
-    let (unread, read) = oneshot::channel();
-    let request = request(
-        visit.scope,
-        call.context(),
-        Body::new(receive.clone(), unread),
-    );
-    let request = request.map_err(|fault| call.fail(fault))?;
-    let failed = |error: A::Error| call.fail(format!("the application failed: {error}"));
-    std::future::poll_fn(|cx| app.poll_ready(cx))
-        .await
-        .map_err(failed)?;
-    let response = app.call(request).await.map_err(failed)?;
-    let gone = async {
-        crate::runtime::sleep(WATCH_DISCONNECT_AFTER).await;
-        // Wait until the body is dropped, because the body receives the messages of the server
-        // until then.
-        let _ = read.await;
-        has_left(&receive).await;
+    let (sender, pieces) = mpsc::channel(READ_AHEAD);
+    let wanted = Arc::new(Notify::new());
+    let body = Body {
+        pieces,
+        wanted: wanted.clone(),
+        has_ended: false,
     };
+    let request = request(visit.scope, call.context(), body).map_err(|fault| call.fail(fault))?;
+    let answering = async {
+        let failed = |error: A::Error| format!("the application failed: {error}");
+        std::future::poll_fn(|cx| app.poll_ready(cx))
+            .await
+            .map_err(failed)?;
+        let response = app.call(request).await.map_err(failed)?;
+        respond(response, &visit.send).await
+    };
+    let mut answering = std::pin::pin!(answering);
+    let cancelled = call.context().cancellation().cancelled();
     tokio::select! {
-        outcome = respond(response, &visit.send) => outcome.map_err(|fault| call.fail(fault))?,
-        () = gone => {}
-    }
-    call.reply(&())
-}
-
-/// Waits until the HTTP client has disconnected.
-async fn has_left(receive: &Function) {
-    // Skip the remaining pieces of a body that the application has not read.
-    while let Ok(event) = receive.call::<Event>(args!()).await {
-        if event.kind != "http.request" {
-            return;
+        outcome = answering.as_mut() => {
+            outcome.map_err(|fault| call.fail(fault))?;
+            return call.reply(&());
         }
+        () = attend(&visit.receive, sender, &wanted) => {}
+        () = cancelled => {}
     }
+    // The application is dropped here. The token comes first, for tasks that the application has
+    // started, and for a handler that waits for the token to clean up.
+    call.context().cancel();
+    let _ = answering.now_or_never();
+    call.reply(&())
 }
 
 /// Builds the HTTP request from the ASGI scope.

@@ -19,7 +19,7 @@ enum LabError {
 }
 
 fn lab() -> Service {
-    let count = Arc::new(AtomicU32::new(0));
+    let (count, last) = (Arc::new(AtomicU32::new(0)), AtomicU32::new(0));
     Service::new("lab")
         .method(method!("add", |a: f64, b: f64| async move { a + b }))
         .method(method!(
@@ -46,6 +46,14 @@ fn lab() -> Service {
             async move { count.fetch_add(1, Ordering::Relaxed) }
         }))
         .method(method!("nothing", || async {}))
+        .method(method!("next", async |n: u32| n + 1))
+        .method(method!("remember", async move |ctx: Context, n: u32| {
+            let _ = ctx;
+            last.swap(n, Ordering::Relaxed)
+        }))
+        .method(method!("numbers", async |to: u32| {
+            RemoteStream::<u32>::new(futures_util::stream::iter(0..to))
+        }))
         .method(method!("raw", |r#type: String| async move { r#type }))
         .method(method!(
             "crop",
@@ -135,4 +143,18 @@ fn schemas_follow_the_types() {
         schema["parameters"]["properties"]["type"].is_object(),
         "{schema}"
     );
+}
+
+#[tokio::test]
+async fn a_closure_may_be_async() -> anyhow::Result<()> {
+    use futures_util::TryStreamExt as _;
+
+    let lab = testing::in_process(lab()).await?;
+    assert_eq!(lab.call::<u32>("next", args!(n = 1)).await?, 2);
+    for (n, before) in [(3, 0), (5, 3)] {
+        assert_eq!(lab.call::<u32>("remember", args!(n)).await?, before);
+    }
+    let numbers: RemoteStream<u32> = lab.call("numbers", args!(3)).await?;
+    assert_eq!(numbers.try_collect::<Vec<_>>().await?, [0, 1, 2]);
+    Ok(())
 }

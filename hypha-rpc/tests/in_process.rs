@@ -177,6 +177,12 @@ fn calls_outside_of_a_runtime_are_errors() {
         .now_or_never();
     let error = connect.unwrap().unwrap_err();
     assert!(error.to_string().contains("no tokio runtime"), "{error}");
+    let file = RemoteFile::open("in_process.rs").now_or_never();
+    let error = file.unwrap().unwrap_err().to_string();
+    assert!(
+        error.starts_with("in_process.rs: there is no tokio runtime; "),
+        "{error}"
+    );
     // The call still works within the runtime.
     assert_eq!(runtime.block_on(desk.divide(1.0, 2.0)).unwrap(), 0.5);
 }

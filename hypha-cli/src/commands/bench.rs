@@ -83,10 +83,8 @@ async fn measure(
     options: &Options,
 ) -> Result<(Outcome, Duration)> {
     let schema = service.schema(method).map(|schema| schema.to_json());
-    let properties = schema
-        .as_ref()
-        .and_then(|schema| schema.pointer("/parameters/properties"));
-    let arguments = values::parse(&options.arguments, properties)?;
+    let parameters = values::Parameters::of(schema.as_ref());
+    let arguments = values::parse(&options.arguments, parameters)?;
     if arguments
         .iter()
         .any(|argument| !matches!(argument.source, Source::Value(_)))
@@ -94,7 +92,7 @@ async fn measure(
         let text = "functions and files serve one call only, and a measurement makes many calls";
         return Err(Failure::Usage(text.into()).into());
     }
-    let args = super::call::encode(arguments, properties, &Progress::new()).await?;
+    let args = super::call::encode(arguments, parameters, &Progress::new()).await?;
     let call = || {
         service
             .call::<RawValue>(method, args.clone())

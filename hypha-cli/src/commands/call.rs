@@ -6,14 +6,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use hypha_rpc::{Client, RemoteFile, RemoteService, RemoteStream, Value};
-use serde_json::Value as Json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::callback::Progress;
 use crate::connection::ConnectionOptions;
 use crate::failure::Failure;
 use crate::interrupt::{GRACE, unless_interrupted};
-use crate::values::{self, Argument, Source};
+use crate::values::{self, Argument, Parameters, Source};
 use crate::{duration, output};
 
 /// Size of a read from a remote file, in bytes.
@@ -25,10 +24,11 @@ const PIECE: usize = 256 * 1024;
 /// argument by name.
 ///
 /// A value can also come from a file: `@FILE` is the JSON value in a .json file, the array in a
-/// .npy file, and the bytes of any other file. For a parameter that takes an array, a PNG image is
-/// the array of its pixels. `-` is the standard input. `@file:FILE` is a file
-/// that the service reads in pieces. `@callback` is a function that prints its arguments. A
-/// parameter that the schema declares as a function gets such a function automatically.
+/// .npy file, and the bytes of any other file. A parameter that takes bytes gets the bytes of each
+/// file, one that takes a string gets the text, and one that takes an array gets the pixels of a
+/// PNG image. `-` is the standard input. `@file:FILE` is a file that the service reads in pieces.
+/// `@callback` is a function that prints its arguments and returns nothing. A parameter that the
+/// schema declares as such a function gets one automatically.
 ///
 /// The items of a stream are printed as they arrive. Ctrl-C ends the call.
 #[derive(Args)]
@@ -115,11 +115,9 @@ async fn call(
 ) -> Result<()> {
     let service = find(client, service, method).await?;
     let schema = service.schema(method).map(|schema| schema.to_json());
-    let properties = schema
-        .as_ref()
-        .and_then(|schema| schema.pointer("/parameters/properties"));
-    let arguments = values::parse(&options.arguments, properties)?;
-    let args = encode(arguments, properties, progress).await?;
+    let parameters = Parameters::of(schema.as_ref());
+    let arguments = values::parse(&options.arguments, parameters)?;
+    let args = encode(arguments, parameters, progress).await?;
     let mut call = service.call::<Value>(method, args);
     if let Some(limit) = options.timeout {
         call = call.timeout(limit);
@@ -151,11 +149,11 @@ fn for_output(text: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-/// Encodes the arguments. Adds a function for each parameter that takes a function and has no
-/// argument.
+/// Encodes the arguments. Adds a function for each parameter that takes a function without a result
+/// and has no argument.
 pub(crate) async fn encode(
     arguments: Vec<Argument>,
-    properties: Option<&Json>,
+    parameters: Parameters<'_>,
     progress: &Progress,
 ) -> Result<hypha_rpc::Args> {
     let positional = arguments
@@ -163,8 +161,7 @@ pub(crate) async fn encode(
         .filter(|argument| argument.name.is_none())
         .count();
     let given: Vec<String> = arguments.iter().filter_map(|a| a.name.clone()).collect();
-    let parameters = properties.and_then(Json::as_object);
-    let name_of = |index: usize| parameters?.keys().nth(index).cloned();
+    let name_of = |index: usize| parameters.names().nth(index).map(str::to_owned);
     let mut args = hypha_rpc::Args::new(positional, arguments.len() - positional);
     for (index, Argument { name, source }) in arguments.into_iter().enumerate() {
         let label = name.clone().or_else(|| name_of(index));
@@ -181,11 +178,11 @@ pub(crate) async fn encode(
             }
         }
     }
-    let others = parameters.into_iter().flatten().skip(positional);
-    for (name, _) in
-        others.filter(|(name, schema)| values::declares_function(schema) && !given.contains(name))
-    {
-        args.push_named(name, &Value::from(progress.function(name)));
+    let others = parameters.names().skip(positional);
+    for name in others.filter(|name| !given.iter().any(|given| given == name)) {
+        if parameters.takes_listener(name) {
+            args.push_named(name, &Value::from(progress.function(name)));
+        }
     }
     Ok(args)
 }

@@ -20,6 +20,7 @@ use serde_json::{Value as Json, json};
 
 use crate::connection::ConnectionOptions;
 use crate::interrupt::{GRACE, unless_interrupted};
+use crate::values::Parameters;
 use crate::{duration, output, values};
 
 /// Maximum number of stream items in a result. The limit exists because a language model reads
@@ -115,17 +116,23 @@ fn tools(service: &RemoteService) -> BTreeMap<String, Callable> {
 
 /// Returns a method as a tool, or the reason if a caller cannot send its arguments as JSON.
 fn callable(name: &str, method: &str, mut schema: Json) -> Result<Callable, String> {
-    let mut functions = Vec::new();
+    let parameters = Parameters::of(Some(&schema));
+    let all: Vec<String> = parameters
+        .names()
+        .filter(|name| parameters.takes_function(name))
+        .map(str::to_owned)
+        .collect();
+    let (functions, others): (Vec<String>, Vec<String>) = all
+        .iter()
+        .cloned()
+        .partition(|name| parameters.takes_listener(name));
     if let Some(Json::Object(properties)) = schema.pointer_mut("/parameters/properties") {
-        properties.retain(|name, schema| {
-            let is_function = values::declares_function(schema);
-            if is_function {
-                functions.push(name.clone());
-            }
-            !is_function
-        });
+        properties.retain(|name, _| !all.contains(name));
     }
     if let Some(Json::Array(required)) = schema.pointer_mut("/parameters/required") {
+        if let Some(name) = others.iter().find(|name| required.contains(&json!(name))) {
+            return Err(format!("`{name}` is a function that returns a result"));
+        }
         required.retain(|name| !functions.iter().any(|function| name == function));
     }
     let mut input = hypha_schema::json_parameters(&schema)?;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use hypha_rpc::Value;
-use hypha_rpc::schema::KIND;
 use serde_json::Value as Json;
 
-use super::{image, npy};
+use super::kind::{Kind, Parameters, Takes};
+use super::{image, lossless, npy};
 use crate::failure::Failure;
 
 /// Argument that stands for a function of this program.
@@ -35,13 +35,13 @@ pub(crate) enum Source {
     File(PathBuf),
 }
 
-/// Parses the arguments of a method. `properties` is the schema of its parameters.
+/// Parses the arguments of a method.
 ///
 /// # Errors
 ///
 /// Fails if a file cannot be read, a positional argument follows a named argument, or the standard
 /// input is used twice.
-pub(crate) fn parse(words: &[String], properties: Option<&Json>) -> Result<Vec<Argument>> {
+pub(crate) fn parse(words: &[String], parameters: Parameters<'_>) -> Result<Vec<Argument>> {
     let mut arguments: Vec<Argument> = Vec::new();
     let mut reads_input = false;
     for word in words {
@@ -59,13 +59,11 @@ pub(crate) fn parse(words: &[String], properties: Option<&Json>) -> Result<Vec<A
                 "the standard input can be read by one argument only".into(),
             ));
         }
-        let schema = properties
-            .and_then(Json::as_object)
-            .and_then(|all| match name {
-                Some(name) => all.get(name),
-                None => all.values().nth(arguments.len()),
-            });
-        let source = source(text, schema).with_context(|| format!("argument `{word}`"))?;
+        let takes = match name.or_else(|| parameters.names().nth(arguments.len())) {
+            Some(name) => parameters.takes(name),
+            None => Takes::anything(),
+        };
+        let source = source(text, &takes).with_context(|| format!("argument `{word}`"))?;
         arguments.push(Argument {
             name: name.map(str::to_owned),
             source,
@@ -85,7 +83,7 @@ pub(crate) fn is_name(text: &str) -> bool {
         && chars.all(|c| c.is_alphanumeric() || c == '_')
 }
 
-fn source(text: &str, schema: Option<&Json>) -> Result<Source> {
+fn source(text: &str, takes: &Takes) -> Result<Source> {
     if text == CALLBACK {
         return Ok(Source::Callback);
     }
@@ -93,10 +91,10 @@ fn source(text: &str, schema: Option<&Json>) -> Result<Source> {
         return Ok(Source::File(path.into()));
     }
     if let Some(path) = text.strip_prefix('@') {
-        if schema.is_some_and(|schema| is_kind(schema, "file")) {
+        if takes.names(Kind::File) {
             return Ok(Source::File(path.into()));
         }
-        return Ok(Source::Value(from_file(Path::new(path), schema)?));
+        return Ok(Source::Value(from_file(Path::new(path), takes)?));
     }
     if text == "-" {
         let mut bytes = Vec::new();
@@ -104,60 +102,76 @@ fn source(text: &str, schema: Option<&Json>) -> Result<Source> {
         input
             .read_to_end(&mut bytes)
             .context("cannot read the standard input")?;
-        return Ok(Source::Value(from_bytes(bytes, schema)?));
+        return Ok(Source::Value(from_bytes(bytes, takes)?));
     }
-    Ok(Source::Value(from_text(text, is_text(schema))))
+    Ok(Source::Value(from_text(text, takes)))
 }
 
 /// Parses JSON. Returns a string if the text is not JSON, or if the parameter takes a string and
-/// the JSON is of another type.
-fn from_text(text: &str, is_text: bool) -> Value {
-    match serde_json::from_str::<Json>(text) {
-        Ok(json) if !is_text || json.is_string() => json.into(),
-        _ => Value::from(text),
+/// does not take the JSON.
+fn from_text(text: &str, takes: &Takes) -> Value {
+    let takes_string = takes.names(Kind::String);
+    if let Ok(json) = serde_json::from_str::<Json>(text) {
+        if json.is_string() || !takes_string || takes.accepts(Kind::of(&json)) {
+            return lossless::parse(json);
+        }
+    } else if takes.names(Kind::Number) && !takes_string {
+        // JSON has no NaN and no infinity, which are the only other numbers.
+        if let Ok(number) = text.parse::<f64>() {
+            return Value::Float(number);
+        }
     }
+    Value::from(text)
 }
 
-/// Returns whether a parameter takes a string.
-fn is_text(schema: Option<&Json>) -> bool {
-    schema.is_some_and(|schema| schema.get("type") == Some(&"string".into()))
-}
-
-/// Returns whether content is an image for a parameter that takes an array.
-fn is_image(schema: Option<&Json>, bytes: &[u8]) -> bool {
-    image::is_png(bytes) && schema.is_some_and(|schema| is_kind(schema, "ndarray"))
-}
-
-/// Reads a file according to its extension: `.json` is a JSON value, `.npy` an array. A PNG image
-/// is an array if the parameter takes one. Any other file is a string if the parameter takes a
-/// string, otherwise bytes.
-fn from_file(path: &Path, schema: Option<&Json>) -> Result<Value> {
+/// Reads a file according to the parameter and to the file's extension: `.json` is a JSON value,
+/// `.npy` an array. A PNG image is an array if the parameter takes one. Any other file is a string
+/// if the parameter takes a string, otherwise bytes.
+fn from_file(path: &Path, takes: &Takes) -> Result<Value> {
     let read = || format!("cannot read {}", path.display());
     let bytes = std::fs::read(path).with_context(read)?;
+    if takes.is_bytes() {
+        return Ok(Value::Bytes(bytes.into()));
+    }
+    let is_text = takes.names(Kind::String);
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("json") => {
             let json: Json = serde_json::from_slice(&bytes).with_context(read)?;
-            Ok(json.into())
+            Ok(match takes.accepts(Kind::of(&json)) || !is_text {
+                true => lossless::parse(json),
+                false => Value::from(String::from_utf8(bytes).with_context(read)?),
+            })
         }
         Some("npy") => array(&bytes).with_context(read),
-        _ if is_image(schema, &bytes) => pixels(&bytes).with_context(read),
-        _ if is_text(schema) => String::from_utf8(bytes).map(Value::from).with_context(read),
+        _ if is_image(takes, &bytes) => pixels(&bytes).with_context(read),
+        _ if is_text && !takes.names(Kind::Bytes) => {
+            String::from_utf8(bytes).map(Value::from).with_context(read)
+        }
         _ => Ok(Value::Bytes(bytes.into())),
     }
 }
 
-/// Parses the standard input according to its content, because it has no file name.
-fn from_bytes(bytes: Vec<u8>, schema: Option<&Json>) -> Result<Value> {
+/// Parses the standard input according to the parameter and to the content, because the input has
+/// no file name.
+fn from_bytes(bytes: Vec<u8>, takes: &Takes) -> Result<Value> {
+    if takes.is_bytes() {
+        return Ok(Value::Bytes(bytes.into()));
+    }
     if npy::is_npy(&bytes) {
         return array(&bytes);
     }
-    if is_image(schema, &bytes) {
+    if is_image(takes, &bytes) {
         return pixels(&bytes);
     }
     Ok(match String::from_utf8(bytes) {
-        Ok(text) => from_text(&text, is_text(schema)),
+        Ok(text) => from_text(&text, takes),
         Err(error) => Value::Bytes(error.into_bytes().into()),
     })
+}
+
+/// Returns whether content is an image for a parameter that takes an array.
+fn is_image(takes: &Takes, bytes: &[u8]) -> bool {
+    image::is_png(bytes) && takes.names(Kind::Array)
 }
 
 fn array(bytes: &[u8]) -> Result<Value> {
@@ -168,18 +182,6 @@ fn pixels(bytes: &[u8]) -> Result<Value> {
     Ok(Value::encode_from(&image::read(bytes)?)?)
 }
 
-/// Returns whether a schema, or one of its alternatives, is of the kind `kind`.
-fn is_kind(schema: &Json, kind: &str) -> bool {
-    let alternatives = schema.get("anyOf").and_then(Json::as_array);
-    schema.get(KIND).and_then(Json::as_str) == Some(kind)
-        || alternatives.is_some_and(|all| all.iter().any(|schema| is_kind(schema, kind)))
-}
-
-/// Returns whether a parameter takes a function.
-pub(crate) fn declares_function(schema: &Json) -> bool {
-    is_kind(schema, "function")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,7 +189,8 @@ mod tests {
 
     fn values(words: &[&str], properties: Json) -> Vec<(Option<String>, Source)> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        let arguments = parse(&words, Some(&properties)).unwrap();
+        let schema = json!({"parameters": {"properties": properties}});
+        let arguments = parse(&words, Parameters::of(Some(&schema))).unwrap();
         arguments.into_iter().map(|a| (a.name, a.source)).collect()
     }
 
@@ -216,6 +219,27 @@ mod tests {
         assert_eq!(values(&["name=true"], schema.clone()), expected);
         let expected = [(Some("name".to_owned()), Source::Value("x".into()))];
         assert_eq!(values(&["name=\"x\""], schema), expected);
+        let schema = json!({"name": {"anyOf": [{"type": "string"}, {"type": "null"}]}});
+        for (word, value) in [("12", "12".into()), ("null", Value::Null)] {
+            assert_eq!(
+                values(&[word], schema.clone()),
+                [(None, Source::Value(value))]
+            );
+        }
+    }
+
+    #[test]
+    fn a_number_parameter_gets_numbers_that_json_does_not_have() {
+        let schema = json!({"n": {"type": "number"}});
+        let number = |word| match values(&[word], schema.clone()).remove(0).1 {
+            Source::Value(Value::Float(number)) => number,
+            other => panic!("{word}: {other:?}"),
+        };
+        assert!(number("NaN").is_nan());
+        assert_eq!(number("-inf"), f64::NEG_INFINITY);
+        assert_eq!(number("infinity"), f64::INFINITY);
+        let text = [(None, Source::Value("NaN".into()))];
+        assert_eq!(values(&["NaN"], json!({})), text);
     }
 
     #[test]
@@ -234,13 +258,13 @@ mod tests {
     #[test]
     fn a_positional_argument_cannot_follow_a_named_one() {
         let words = ["a=1".to_owned(), "2".to_owned()];
-        let error = parse(&words, None).unwrap_err();
+        let error = parse(&words, Parameters::default()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "positional argument `2` follows a named argument"
         );
         let words = ["a=@/nowhere/a.json".to_owned()];
-        let error = format!("{:#}", parse(&words, None).unwrap_err());
+        let error = format!("{:#}", parse(&words, Parameters::default()).unwrap_err());
         assert!(
             error.starts_with("argument `a=@/nowhere/a.json`: cannot read"),
             "{error}"

@@ -1,6 +1,6 @@
 //! Formats values for people, and as JSON for programs.
 
-use hypha_rpc::{Element, NdArray, Value};
+use hypha_rpc::{Element, NdArray, Timestamp, Value};
 use hypha_wire::keys::RTYPE;
 use serde_json::{Value as Json, json as object};
 
@@ -24,8 +24,8 @@ pub(crate) fn one_line(value: &Value) -> String {
     }
 }
 
-/// Converts a value to JSON for programs. Arrays of real numbers become lists, and binary data
-/// becomes `{"$bytes": hex}`.
+/// Converts a value to JSON for programs. Arrays of real numbers become lists, a time becomes its
+/// number of seconds, and binary data becomes `{"$bytes": hex}`.
 pub(crate) fn json(value: &Value) -> Json {
     if let Some(array) = array(value) {
         return elements(&array).unwrap_or_else(|| value.to_json());
@@ -37,7 +37,16 @@ pub(crate) fn json(value: &Value) -> Json {
             .map(|(key, value)| (key.clone(), json(value)))
             .collect(),
         Value::Handle(_) => object!({ "$live": value.kind() }),
+        Value::Ext(..) => time(value),
         other => other.to_json(),
+    }
+}
+
+/// Returns the number of seconds of a time. Any other extension stays as it is.
+fn time(value: &Value) -> Json {
+    match value.decode_as::<Timestamp>() {
+        Ok(time) => time.as_secs_f64().into(),
+        Err(_) => value.to_json(),
     }
 }
 
@@ -59,6 +68,7 @@ fn summary(value: &Value) -> Json {
         }
         Value::Bytes(bytes) => format!("{}, {}", kind_of(bytes), size(bytes.len() as u64)).into(),
         Value::Handle(_) => value.kind().into(),
+        Value::Ext(..) => time(value),
         other => other.to_json(),
     }
 }
@@ -199,5 +209,10 @@ mod tests {
             r#"{"a":[1,null]}"#
         );
         assert_eq!(size(1536), "1.5 KiB");
+        let time = Value::from(Timestamp::new(1_400_000_000, 500_000_000).unwrap());
+        let times = Value::List(vec![time.clone(), Value::Ext(5, vec![1].into())]);
+        let expected = r#"[1400000000.5,{"$ext":[5,"01"]}]"#;
+        assert_eq!(one_line(&times), expected);
+        assert_eq!(json(&times).to_string(), expected);
     }
 }

@@ -38,6 +38,53 @@ async fn arguments_are_values_files_and_the_standard_input() -> anyhow::Result<(
 }
 
 #[tokio::test]
+async fn bytes_come_from_any_file() -> anyhow::Result<()> {
+    let host = Host::start().await?;
+    let target = host.target("weigh");
+    // Text, other bytes, and files whose extension has a meaning for other parameters.
+    for (name, content) in [
+        ("a.bin", &b"text"[..]),
+        ("b.bin", b"\xff\x00"),
+        ("c.json", b"[1, 2]"),
+        ("d.npy", b"\x93NUMPY"),
+    ] {
+        std::fs::write(host.folder.path(name), content)?;
+        let len = format!("{}\n", content.len());
+        for word in ["@", "raw=@"] {
+            let argument = format!("{word}{}", host.folder.name(name));
+            assert_eq!(host.stdout(&["call", &target, &argument]).await?, len);
+        }
+        let found = output(host.command(&["call", &target, "-"]), content).await?;
+        assert_eq!(String::from_utf8(found.stdout)?, len, "{name}");
+    }
+    let found = host
+        .stdout(&["call", &target, r#"{"$bytes": "00ff"}"#])
+        .await?;
+    assert_eq!(found, "2\n");
+    host.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_schema_decides_what_an_argument_is() -> anyhow::Result<()> {
+    let host = Host::start().await?;
+    let call = async |method: &str, arguments: &[&str]| {
+        let target = host.target(method);
+        host.stdout(&[&["call", &target, "--json"], arguments].concat())
+            .await
+    };
+    // A newtype is a string, and an optional function with a result gets no value.
+    assert_eq!(call("measure", &["12"]).await?, "[\n  2\n]\n");
+    let times = call("since", &["1400000000.5", "NaN"]).await?;
+    let expected = "[\n  1400000000.5,\n  {\n    \"$float\": \"NaN\"\n  }\n]\n";
+    assert_eq!(times, expected);
+    let again = call("since", &["1400000000.5", r#"{"$float": "NaN"}"#]).await?;
+    assert_eq!(again, expected);
+    host.stop().await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn arrays_are_read_from_and_written_to_files() -> anyhow::Result<()> {
     let host = Host::start().await?;
     // `numpy.save` wrote this header for `numpy.array([[1, 2], [3, 4]], dtype="<f4")`.

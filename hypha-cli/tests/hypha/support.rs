@@ -23,6 +23,10 @@ pub(crate) enum DeskError {
     DivisionByZero,
 }
 
+/// The name of a person.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Name(String);
+
 pub(crate) struct Desk;
 
 /// Arithmetic for demonstrations.
@@ -51,6 +55,34 @@ impl Desk {
     /// Greet somebody.
     pub(crate) async fn greet(&self, name: String) -> String {
         format!("Hello {name}")
+    }
+
+    /// Return the number of bytes.
+    pub(crate) async fn weigh(&self, raw: Binary) -> u64 {
+        raw.len() as u64
+    }
+
+    /// Return the length of a name, and of its short form.
+    pub(crate) async fn measure(
+        &self,
+        name: Name,
+        shorten: Option<Callback<String, String>>,
+    ) -> anyhow::Result<Vec<u64>> {
+        let Name(name) = name;
+        let mut lengths = vec![name.len() as u64];
+        if let Some(shorten) = shorten {
+            lengths.push(shorten.call(name).await?.len() as u64);
+        }
+        Ok(lengths)
+    }
+
+    /// Return the arguments.
+    pub(crate) async fn since(
+        &self,
+        time: hypha_rpc::Timestamp,
+        factor: f64,
+    ) -> (hypha_rpc::Timestamp, f64) {
+        (time, factor)
     }
 
     /// Return the argument.

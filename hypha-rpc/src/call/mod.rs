@@ -96,6 +96,10 @@ use hypha_wire::{
 /// Awaiting the call can return any variant of [`Error`] except [`Error::Connect`]. The module
 /// [`error`](crate::error) has a table of the variants.
 ///
+/// # Panics
+///
+/// Awaiting the call panics in a tokio runtime without timers: build the runtime with `enable_all`.
+///
 /// # Examples
 ///
 /// ```no_run

@@ -41,6 +41,10 @@ use hypha_wire as wire;
 /// unless [`retry_on_initial_connect`](ConnectOptions::retry_on_initial_connect) is set. Outside of
 /// a tokio runtime, awaiting fails with [`Error::Invalid`].
 ///
+/// # Panics
+///
+/// Awaiting panics in a tokio runtime without timers or I/O: build the runtime with `enable_all`.
+///
 /// # Cancellation
 ///
 /// Dropping the future closes the link, if a link was opened.

@@ -41,10 +41,19 @@ use hypha_wire::{Args, Binary, WireError};
 ///   of the call. This argument is not part of the schema.
 /// * The result is any type that is allowed in a contract, or a `Result` of such a type and an
 ///   error that implements [`ServiceError`](crate::ServiceError).
-/// * The closure runs for each call, and calls run concurrently. Clone captured variables for the
-///   future: `move |x: f64| { let stage = stage.clone(); async move { .. } }`.
+/// * A stream is returned as `RemoteStream::<u32>::new(stream)`.
+/// * The closure may be `async |x: f64| ..` or `async move |x: f64| ..` instead. It then lends its
+///   captured variables to the calls.
+/// * The closure runs for each call, and calls run concurrently. Without `async`, clone captured
+///   variables for the future: `move |x: f64| { let stage = stage.clone(); async move { .. } }`.
 #[macro_export]
 macro_rules! method {
+    ($(#[doc = $doc:expr])* $name:literal, async move $($closure:tt)+) => {
+        $crate::method!(@closure [$($doc)*] [$name] [async move] $($closure)+)
+    };
+    ($(#[doc = $doc:expr])* $name:literal, async $($closure:tt)+) => {
+        $crate::method!(@closure [$($doc)*] [$name] [async] $($closure)+)
+    };
     ($(#[doc = $doc:expr])* $name:literal, move $($closure:tt)+) => {
         $crate::method!(@closure [$($doc)*] [$name] [move] $($closure)+)
     };
@@ -54,25 +63,25 @@ macro_rules! method {
     ($(#[doc = $doc:expr])* $name:literal, || $($closure:tt)+) => {
         $crate::method!(@closure [$($doc)*] [$name] [] || $($closure)+)
     };
-    (@closure $docs:tt $name:tt $move:tt || $($body:tt)+) => {
-        $crate::method!(@build $docs $name $move [] [] $($body)+)
+    (@closure $docs:tt $name:tt $keywords:tt || $($body:tt)+) => {
+        $crate::method!(@build $docs $name $keywords [] [] $($body)+)
     };
     (
-        @closure $docs:tt $name:tt $move:tt
+        @closure $docs:tt $name:tt $keywords:tt
         | $ctx:ident : Context $(, $(#[doc = $doc:expr])* $arg:ident : $ty:ty)* $(,)? | $($body:tt)+
     ) => {
         $crate::method!(
-            @build $docs $name $move [$ctx] [$({[$($doc)*] $arg, $ty})*] $($body)+
+            @build $docs $name $keywords [$ctx] [$({[$($doc)*] $arg, $ty})*] $($body)+
         )
     };
     (
-        @closure $docs:tt $name:tt $move:tt
+        @closure $docs:tt $name:tt $keywords:tt
         | $($(#[doc = $doc:expr])* $arg:ident : $ty:ty),* $(,)? | $($body:tt)+
     ) => {
-        $crate::method!(@build $docs $name $move [] [$({[$($doc)*] $arg, $ty})*] $($body)+)
+        $crate::method!(@build $docs $name $keywords [] [$({[$($doc)*] $arg, $ty})*] $($body)+)
     };
     (
-        @build [$($doc:expr)*] [$name:expr] [$($move:ident)?] [$($ctx:ident)?]
+        @build [$($doc:expr)*] [$name:expr] [$($keyword:ident)*] [$($ctx:ident)?]
         [$({[$($arg_doc:expr)*] $arg:ident, $ty:ty})*] $($body:tt)+
     ) => {{
         #[allow(unused_imports, reason = "which of them are used depends on the types")]
@@ -82,7 +91,7 @@ macro_rules! method {
             ErrorSchema as _, SchemaReturn as _,
         };
         const __NAMES: &[&str] = &[$($crate::__private::unraw(::core::stringify!($arg))),*];
-        let __function = $($move)? |
+        let __function = $($keyword)* |
             $($ctx: $crate::Context,)? $($arg: $ty),*
         | $($body)+;
         let __name = ::std::string::String::from($name);
@@ -182,10 +191,22 @@ pub fn documented(method: super::Method, doc: String) -> super::Method {
 #[must_use]
 pub fn returned<T>(_: impl FnOnce() -> T) -> ReturnOf<T::Output>
 where
-    T: Future,
+    T: ClosureFuture,
 {
     ReturnOf::new()
 }
+
+/// Trait of the future that the closure of a method returns. All futures implement this trait. The
+/// trait exists only to improve the error message of the compiler.
+#[diagnostic::on_unimplemented(
+    message = "the closure of `method!` must return a future, and `{Self}` is not a future",
+    label = "this closure is not asynchronous",
+    note = "write `|argument: T| async move {{ .. }}`, or `async |argument: T| ..`"
+)]
+pub trait ClosureFuture: Future {}
+
+#[diagnostic::do_not_recommend]
+impl<F: Future> ClosureFuture for F {}
 
 /// Provides markers for the success type and the error type of a `Result`. [`ClosureReturn`]
 /// handles all other types. Method lookup prefers this trait to [`ClosureReturn`], because calling

@@ -12,6 +12,9 @@ pub struct Next(Handler);
 impl Next {
     /// Passes the call to the next interceptor, or to the method. Waits for the encoded result.
     ///
+    /// This method consumes `self`, so the method runs at most once. A retry belongs to the caller
+    /// ([`Call::retry`](crate::Call::retry)).
+    ///
     /// # Errors
     ///
     /// Returns the error of the method or of an inner interceptor, in the form that the caller
@@ -36,6 +39,10 @@ impl Service {
     /// decoded. The interceptor passes the call on with [`Next::run`], or returns an error instead.
     /// While the interceptor waits, this client sends heartbeats to prevent a timeout at the
     /// caller.
+    ///
+    /// The interceptor does not run for the methods of an object that a method returns, nor for
+    /// calls of callbacks. Such a method checks its caller itself, with the parameter `ctx:
+    /// &Context`.
     ///
     /// ```
     /// use hypha_rpc::prelude::*;

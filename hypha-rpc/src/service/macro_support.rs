@@ -43,7 +43,7 @@ impl<'de, T: Serialize + Deserialize<'de> + JsonSchema + Send> ServiceArgument<'
     label = "results are sent to another process",
     note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to the type",
     note = "the elements of arrays are numbers or `bool`",
-    note = "pass the service behind a proxy as `Object<FooProxy>`, and a stream as `impl Stream<Item = T>`"
+    note = "pass the service behind a proxy as `Object<FooProxy>`, and a stream as `impl Stream<Item = T>`, or as `RemoteStream::<T>::new(stream)` from a closure"
 )]
 pub trait ServiceResult: Serialize + DeserializeOwned {}
 

@@ -297,7 +297,11 @@ impl Builder {
     /// ```
     ///
     /// # Errors
-    /// Fails if a setting, the data folder or Redis cannot be used.
+    /// Fails outside of a tokio runtime, or if a setting, the data folder or Redis cannot be used.
+    ///
+    /// # Panics
+    ///
+    /// Panics in a tokio runtime without timers or I/O: build the runtime with `enable_all`.
     pub async fn mount(self, address: SocketAddr) -> Result<(Server, Router), StartError> {
         self.check()?;
         super::mount(self.settings, self.extensions, address).await
@@ -321,8 +325,12 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// Fails if a setting is invalid, if the address, the data folder or Redis cannot be used, or
-    /// if a service of the server cannot be started.
+    /// Fails outside of a tokio runtime, if a setting is invalid, if the address, the data folder
+    /// or Redis cannot be used, or if a service of the server cannot be started.
+    ///
+    /// # Panics
+    ///
+    /// Panics in a tokio runtime without timers or I/O: build the runtime with `enable_all`.
     ///
     /// # Cancellation
     ///

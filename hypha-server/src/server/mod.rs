@@ -53,6 +53,12 @@ pub enum StartError {
         /// The error of the operating system.
         source: std::io::Error,
     },
+    /// The server was started outside of a tokio runtime.
+    #[error(
+        "cannot start the server: there is no tokio runtime; await it inside of one, such as in an \
+         `async fn main` with `#[tokio::main]`"
+    )]
+    NoRuntime,
     /// The data folder cannot be used, for example because another server uses it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -75,6 +81,7 @@ enum RequestSource {
 /// Starts a server with a listener of its own. The settings must be valid. Returns as soon as
 /// clients can connect.
 async fn start(settings: Settings, extensions: Extensions) -> Result<Server, StartError> {
+    check_runtime()?;
     // The address is bound first. If it is taken, the server does not touch the data folder or
     // Redis.
     let listener = listen(&settings).await?;
@@ -87,12 +94,20 @@ async fn start(settings: Settings, extensions: Extensions) -> Result<Server, Sta
     Ok(server)
 }
 
+/// Returns an error outside of a tokio runtime, where the first use of a socket or timer would
+/// panic.
+fn check_runtime() -> Result<(), StartError> {
+    let found = tokio::runtime::Handle::try_current();
+    found.map(drop).map_err(|_| StartError::NoRuntime)
+}
+
 /// Starts a server for a program that listens on `address`. The settings must be valid.
 async fn mount(
     settings: Settings,
     extensions: Extensions,
     address: SocketAddr,
 ) -> Result<(Server, Router), StartError> {
+    check_runtime()?;
     let (server, origins) = start_at(settings, extensions, address, RequestSource::Mounted).await?;
     let routes = http::mounted(&server.state, &origins);
     Ok((server, routes))
@@ -436,6 +451,18 @@ impl Drop for Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
+
+    #[test]
+    fn a_start_outside_of_a_runtime_is_an_error() {
+        let builder = || Server::builder().bind("127.0.0.1:0");
+        let started = builder().start().now_or_never().unwrap();
+        let mounted = builder().mount(([127, 0, 0, 1], 80).into()).now_or_never();
+        for outcome in [started.map(drop), mounted.unwrap().map(drop)] {
+            let error = outcome.unwrap_err().to_string();
+            assert!(error.contains("there is no tokio runtime"), "{error}");
+        }
+    }
 
     #[tokio::test]
     async fn the_state_of_a_stopped_server_is_freed() {

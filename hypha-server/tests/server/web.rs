@@ -1,5 +1,6 @@
 //! Tests HTTP applications of Rust programs, which register an axum router as a service.
 
+use std::future::pending;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -58,6 +59,82 @@ fn router(left: mpsc::Sender<()>) -> Router {
             }),
         )
         .route("/endless", get(endless))
+}
+
+/// Reports when a handler is dropped.
+struct Guard(mpsc::UnboundedSender<String>, &'static str);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.send(format!("{} dropped", self.1));
+    }
+}
+
+/// Returns handlers that never respond, and report their start and their end.
+fn silent(reports: &mpsc::UnboundedSender<String>) -> Router {
+    let begin = {
+        let reports = reports.clone();
+        move |name| {
+            let _ = reports.send(format!("{name} began"));
+            Guard(reports.clone(), name)
+        }
+    };
+    let (ignores, reads, drops, holds) = (begin.clone(), begin.clone(), begin.clone(), begin);
+    let (waits, starts) = (reports.clone(), reports.clone());
+    Router::new()
+        .route(
+            "/ignores",
+            get(async move || {
+                let _guard = ignores("ignores");
+                pending::<()>().await;
+            }),
+        )
+        .route(
+            "/reads",
+            post(async move |body: Bytes| {
+                let _guard = reads("reads");
+                pending::<()>().await;
+                body
+            }),
+        )
+        .route(
+            "/drops",
+            post(async move || {
+                let _guard = drops("drops");
+                pending::<()>().await;
+            }),
+        )
+        .route(
+            "/holds",
+            post(async move |request: Request| {
+                let _guard = holds("holds");
+                pending::<()>().await;
+                request.into_body()
+            }),
+        )
+        .route(
+            "/waits",
+            get(
+                async move |Extension(context): Extension<hypha_rpc::Context>| {
+                    let _ = waits.send("waits began".to_owned());
+                    context.cancellation().cancelled().await;
+                    let _ = waits.send("waits told".to_owned());
+                },
+            ),
+        )
+        .route(
+            "/starts",
+            get(
+                async move |Extension(context): Extension<hypha_rpc::Context>| {
+                    let _ = starts.send("starts began".to_owned());
+                    tokio::spawn(async move {
+                        context.cancellation().cancelled().await;
+                        let _ = starts.send("starts told".to_owned());
+                    });
+                    pending::<()>().await;
+                },
+            ),
+        )
 }
 
 async fn offered(client: &Client, server: &str) -> Result<(String, mpsc::Receiver<()>)> {
@@ -122,5 +199,84 @@ async fn a_response_ends_when_its_visitor_disconnects() -> Result<()> {
     client.unregister_service("dashboard").await?;
     drop(pieces);
     assert!(timeout(LIMIT, left.recv()).await?.is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_handler_is_dropped_when_its_visitor_disconnects_before_the_response() -> Result<()> {
+    let server = server().await?;
+    let client = hypha_rpc::connect(server.url()).await?;
+    let (sender, mut reports) = mpsc::unbounded_channel();
+    client
+        .register_service(web::app("silent", silent(&sender)))
+        .await?;
+    let url = format!("{}/{}/apps/silent", server.url(), client.workspace());
+    let http = support::http();
+    let requests = [
+        ("ignores", "dropped", None),
+        ("waits", "told", None),
+        ("starts", "told", None),
+        ("reads", "dropped", Some(10)),
+        ("reads", "dropped", Some(1 << 20)),
+        ("drops", "dropped", Some(1 << 20)),
+        ("holds", "dropped", Some(0)),
+        ("holds", "dropped", Some(10)),
+    ];
+    let mut expected = requests.map(|(name, _, _)| format!("{name} began"));
+    let visits = requests.map(|(name, _, body)| {
+        tokio::spawn(match body {
+            None => http.get(format!("{url}/{name}")).send(),
+            Some(len) => {
+                let post = http.post(format!("{url}/{name}"));
+                post.body(vec![7; len]).send()
+            }
+        })
+    });
+    assert_eq!(&next(&mut reports).await?, sorted(&mut expected));
+    for visit in visits {
+        visit.abort();
+    }
+    let mut expected = requests.map(|(name, end, _)| format!("{name} {end}"));
+    assert_eq!(&next(&mut reports).await?, sorted(&mut expected));
+    Ok(())
+}
+
+fn sorted(reports: &mut [String; 8]) -> &[String; 8] {
+    reports.sort();
+    reports
+}
+
+/// Returns the next reports in alphabetical order.
+async fn next(reports: &mut mpsc::UnboundedReceiver<String>) -> Result<[String; 8]> {
+    let mut next = [const { String::new() }; 8];
+    for report in &mut next {
+        *report = timeout(LIMIT, reports.recv()).await?.context("a report")?;
+    }
+    next.sort();
+    Ok(next)
+}
+
+#[tokio::test]
+async fn a_slow_handler_still_reads_its_body_and_responds() -> Result<()> {
+    let server = server().await?;
+    let client = hypha_rpc::connect(server.url()).await?;
+    // The application waits longer than the server's pieces are read in advance.
+    let late = async |request: Request| {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        request.into_body()
+    };
+    let router = Router::new().route("/late", post(late));
+    client.register_service(web::app("late", router)).await?;
+    let url = format!("{}/{}/apps/late/late", server.url(), client.workspace());
+    let requests = [0, 10, 3 << 20].map(|len| {
+        let url = url.clone();
+        async move {
+            let data = Bytes::from(vec![7; len]);
+            let echo = support::http().post(url).body(data.clone()).send().await?;
+            anyhow::ensure!(echo.bytes().await? == data, "{len}");
+            Ok(())
+        }
+    });
+    futures_util::future::try_join_all(requests).await?;
     Ok(())
 }

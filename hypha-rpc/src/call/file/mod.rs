@@ -25,6 +25,8 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 
+#[cfg(not(target_family = "wasm"))]
+use crate::error::Error;
 use crate::schema::KIND;
 use hypha_wire::{Binary, Value, keep_until_decoded};
 use peer::{Chunk, Peer, unsupported};
@@ -136,10 +138,13 @@ impl RemoteFile {
     ///
     /// # Errors
     ///
-    /// Fails if the file cannot be opened, or its metadata cannot be read.
+    /// Fails outside of a tokio runtime, or if the file cannot be opened, or its metadata cannot be
+    /// read.
     #[cfg(not(target_family = "wasm"))]
     pub async fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
+        let found: Result<(), Error> = Error::unless_in_runtime(&path.display().to_string());
+        found.map_err(io::Error::other)?;
         let file = tokio::fs::File::open(path).await?;
         let metadata = file.metadata().await?;
         if metadata.is_dir() {

@@ -12,7 +12,8 @@ use std::fmt;
 pub struct FileProgress {
     /// Bytes transferred so far. Data that is read twice counts twice.
     pub done: u64,
-    /// Size of the file in bytes, if its owner published it.
+    /// Size of the file in bytes, if its owner published it. `None` after more bytes than the size
+    /// were transferred, because the size then does not bound the transfer.
     pub total: Option<u64>,
 }
 
@@ -54,7 +55,31 @@ impl Monitor {
         let mut watched = self.0.lock();
         if let Some((progress, report)) = &mut *watched {
             progress.done += bytes as u64;
-            report(*progress);
+            let FileProgress { done, total } = *progress;
+            report(FileProgress {
+                done,
+                total: total.filter(|total| done <= *total),
+            });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_file_that_is_read_twice_has_no_total() {
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let monitor = Monitor::default();
+        let sink = Arc::clone(&reports);
+        let report = move |progress: FileProgress| sink.lock().push(progress.to_string());
+        monitor.watch(Some(10), Box::new(report));
+        for bytes in [4, 6, 1] {
+            monitor.add(bytes);
+        }
+        let expected = ["4 of 10 bytes", "10 of 10 bytes", "11 bytes"];
+        assert_eq!(*reports.lock(), expected);
     }
 }
