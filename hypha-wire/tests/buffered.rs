@@ -20,7 +20,12 @@ fn decode<T: DeserializeOwned>(value: impl Serialize) -> Result<T, String> {
 /// Checks that a value survives a round trip.
 fn survives<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T) {
     match decode::<T>(&value) {
-        Ok(decoded) => assert!(decoded == value, "another value"),
+        Ok(decoded) => assert!(
+            decoded == value,
+            "{:.500}\n{:.500}",
+            format!("{decoded:?}"),
+            format!("{value:?}")
+        ),
         Err(error) => panic!("{error}"),
     }
 }
@@ -509,4 +514,146 @@ fn bytes_and_strings_stay_apart() {
     ] {
         assert!(error.ends_with(", got extension"), "{error}");
     }
+}
+
+/// Checks that a flattened `Option` is not `None` because only one of its values has another form.
+#[test]
+fn flattened_options_with_several_forms_survive() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Flat<T> {
+        id: u8,
+        #[serde(flatten)]
+        rest: Option<T>,
+    }
+    fn survives_with<T>(rest: T)
+    where
+        T: Clone + Serialize + DeserializeOwned + PartialEq + Debug,
+    {
+        let flat = Flat {
+            id: 1,
+            rest: Some(rest),
+        };
+        let none = Flat { id: 1, rest: None };
+        survives(flat.clone());
+        survives(vec![none, flat.clone()]);
+        survives(tagged(flat));
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Times {
+        a: Duration,
+        b: Duration,
+        c: SystemTime,
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Rows {
+        time: Duration,
+        rows: BTreeMap<u8, f64>,
+        flags: BTreeMap<bool, Vec<Duration>>,
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Wells {
+        times: BTreeMap<String, Duration>,
+        gain: f64,
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Step {
+        Wait { time: Duration },
+        Expose { time: Duration, delay: Duration },
+    }
+    for millis in [1000, 1500] {
+        let time = Duration::from_millis(millis);
+        survives_with(Times {
+            a: time,
+            b: time,
+            c: SystemTime::UNIX_EPOCH + SECOND,
+        });
+        survives_with(Times {
+            a: time,
+            b: time * 2,
+            c: SystemTime::UNIX_EPOCH + time,
+        });
+        survives_with(Rows {
+            time,
+            rows: [(1, 0.5), (2, 1.0)].into(),
+            flags: [(true, vec![time; 2])].into(),
+        });
+        survives_with(Step::Wait { time });
+        survives_with(Step::Expose {
+            time,
+            delay: time * 2,
+        });
+    }
+    let times = |count: u64| {
+        let time = |n| (format!("well {n}"), Duration::from_millis(1 + n));
+        BTreeMap::from_iter((0..count).map(time))
+    };
+    for count in [20, 200] {
+        survives_with(Wells {
+            times: times(count),
+            gain: 1.5,
+        });
+    }
+    // A value that does not fit is still `None`.
+    let value = json!({"id": 1, "time": 1.5, "rows": {"a": 1}});
+    assert_eq!(decode(value), Ok(Flat::<Rows> { id: 1, rest: None }));
+}
+
+/// Checks that a variant that fits with several forms is taken before a later variant that fits
+/// without another form, and that the other variants are still found.
+#[test]
+fn the_first_variant_may_need_several_forms() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Either<T> {
+        Rows {
+            time: Duration,
+            delay: Duration,
+            rows: BTreeMap<u8, u8>,
+        },
+        Times {
+            time: Duration,
+            delay: Duration,
+        },
+        Ratio {
+            time: f64,
+        },
+        Many {
+            wells: BTreeMap<String, Duration>,
+        },
+        Any(BTreeMap<String, T>),
+    }
+    fn check<T>()
+    where
+        T: Clone + Serialize + DeserializeOwned + PartialEq + Debug + From<i64>,
+    {
+        let any = |key: &str| Either::<T>::Any([(key.to_owned(), T::from(1))].into());
+        let delay = SECOND * 2;
+        let each = [
+            Either::Rows {
+                time: SECOND,
+                delay,
+                rows: [(1, 1)].into(),
+            },
+            Either::Times {
+                time: SECOND,
+                delay,
+            },
+            Either::Ratio { time: 1.5 },
+            Either::Ratio { time: -1.5 },
+            Either::Many {
+                wells: (1..200).map(|n| (n.to_string(), SECOND * n)).collect(),
+            },
+            any("delay"),
+            any("other"),
+        ];
+        for value in &each {
+            survives(value.clone());
+            survives(tagged(value.clone()));
+        }
+        let [rows, times, .., other] = each;
+        survives(vec![rows, times, other]);
+    }
+    check::<Value>();
+    check::<serde_json::Value>();
 }

@@ -553,6 +553,76 @@ fn the_type_of_an_array_chooses_the_variant() {
     );
 }
 
+/// Checks that a flattened `Option` and the first variant of an untagged enum are found if several
+/// of their values are arrays.
+#[test]
+fn options_and_variants_may_have_several_arrays() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Flat<T> {
+        id: u8,
+        #[serde(flatten)]
+        rest: Option<T>,
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Either<T, A> {
+        Some(T),
+        Any(BTreeMap<String, A>),
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct One<A> {
+        x: A,
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Two<A, B> {
+        x: A,
+        y: B,
+        time: std::time::Duration,
+    }
+    fn survives<T>(rest: T)
+    where
+        T: Clone + Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        let flat = Flat {
+            id: 1,
+            rest: Some(rest.clone()),
+        };
+        assert_eq!(decode(&flat), Ok(flat));
+        let either = Either::<_, Value>::Some(rest.clone());
+        assert_eq!(decode(&either), Ok(either));
+        let either = Either::<_, serde_json::Value>::Some(rest);
+        assert_eq!(decode(&either), Ok(either));
+    }
+    fn check<A>(x: A)
+    where
+        A: Clone + Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        survives(One { x: x.clone() });
+        let mask = array![true, false];
+        let time = std::time::Duration::from_secs(1);
+        for (x, y) in [(x.clone(), mask.clone()), (x, mask)] {
+            survives(Two {
+                x: x.clone(),
+                y: x.clone(),
+                time,
+            });
+            survives(Two {
+                x: x.clone(),
+                y: y.clone(),
+                time,
+            });
+            survives(Two { x: y, y: x, time });
+        }
+    }
+    check(array![[1u16, 2], [3, 4]]);
+    check(array![[1u16, 2], [3, 4]].reversed_axes());
+    check(array![0.5f32, 1.0]);
+    check(array![Complex::new(0.5, 1.0)]);
+    check(Array3::<u8>::zeros((2, 0, 3)));
+    #[cfg(feature = "half")]
+    check(array![half::f16::ONE]);
+}
+
 #[test]
 fn values_of_any_type_beside_many_arrays_stay() {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -298,6 +298,8 @@ pub(super) struct Notes {
     pub(super) replaced: Option<usize>,
     pub(super) refused: Vec<(Shown, Form)>,
     pub(super) last: Last,
+    /// Whether a hint may be wrong for a value that serde refused.
+    pub(super) has_misfit: bool,
     /// Whether a list that serde refused may be an array.
     pub(super) may_be_array: bool,
     /// Kinds of bytes that serde refused where it may read a list. If another variant accepts the
@@ -383,6 +385,12 @@ pub(super) fn end() -> Option<Notes> {
 /// Returns whether the places of buffered values are being recorded.
 pub(super) fn is_watching() -> bool {
     RECORDING.get() == Recording::Values
+}
+
+/// Returns the number of values that serde has refused in this attempt and that may need another
+/// form.
+pub(super) fn refusals() -> usize {
+    NOTES.with_borrow(|notes| notes.refused.len() + usize::from(notes.has_misfit))
 }
 
 /// Returns the number of recorded values.
@@ -610,6 +618,7 @@ pub(super) fn refused(unexpected: Unexpected<'_>, expected: &str) {
             may_be_array: is_part_of_array(unexpected, expected),
         };
         notes.may_be_array |= notes.last.may_be_array;
+        notes.has_misfit |= is_misfit && !notes.hints.is_empty();
     });
 }
 

@@ -113,11 +113,12 @@ pub(crate) fn from_origin<'de, T: Deserialize<'de>>(
 fn decode<'de, T: Deserialize<'de>>(
     decoder: impl Fn() -> Result<Decoder<'de>, DecodeError>,
 ) -> Result<T, DecodeError> {
+    let mut reported = 0;
     search::decode(|is_kept| {
         let mut decoder = decoder()?;
         decoder.trail = buffered::is_watching().then(Vec::new);
         let value = T::deserialize(&mut decoder);
-        decoder.end(value.is_ok(), is_kept)?;
+        decoder.end(value.is_ok(), is_kept, &mut reported)?;
         value
     })
 }
@@ -288,18 +289,25 @@ impl<'de> Decoder<'de> {
     /// Reports to the meter the memory that the values occupy. Must also be called after an error,
     /// because a peer could otherwise retry without being charged.
     pub(crate) fn finish(&self) {
+        self.report(&mut 0);
+    }
+
+    /// Reports the memory in excess of `reported`, which is the memory of earlier attempts to
+    /// decode the same value. Only one of these values is kept.
+    fn report(&self, reported: &mut usize) {
         if let Some(meter) = self.meter {
-            meter.occupied(self.memory_given - self.memory_left);
+            let occupied = self.memory_given - self.memory_left;
+            meter.occupied(occupied.saturating_sub(*reported));
+            *reported = occupied.max(*reported);
         }
     }
 
     /// Reports the memory after the last value. If the value was decoded, checks that no more bytes
     /// follow.
-    fn end(&self, decoded: bool, is_kept: bool) -> Result<(), DecodeError> {
-        // If a buffered value is decoded again after a failure, its memory counts only once. After
-        // a success, which is rare, its memory counts twice.
+    fn end(&self, decoded: bool, is_kept: bool, reported: &mut usize) -> Result<(), DecodeError> {
+        // The memory of failed attempts to decode a buffered value does not count.
         if is_kept && (decoded || !self.is_buffered) {
-            self.finish();
+            self.report(reported);
         }
         match self.remaining() {
             extra if decoded && extra > 0 => Err(DecodeError::new(format!(
