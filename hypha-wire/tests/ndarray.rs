@@ -553,6 +553,90 @@ fn the_type_of_an_array_chooses_the_variant() {
     );
 }
 
+/// Checks that an array in another type is converted by the rule for `Array`, and that the numbers
+/// of a list are rounded.
+#[test]
+fn conversions_change_no_element() {
+    fn check<T>(sent: impl Into<NdArray>, fits: bool)
+    where
+        T: Element + DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        let sent = sent.into();
+        let array = decode::<Array1<T>>(&sent);
+        let typed = decode::<hypha_wire::Array<T, 1>>(&sent);
+        assert_eq!(
+            (array.is_ok(), typed.is_ok()),
+            (fits, fits),
+            "{array:?} {typed:?}"
+        );
+        if let (Ok(array), Ok(typed)) = (array, typed) {
+            assert_eq!(array.to_vec(), typed.as_slice());
+        }
+    }
+    check::<f32>(vec![1e300], false);
+    check::<f32>(vec![0.1], false);
+    check::<f32>(vec![0.5], false);
+    check::<f32>(vec![0.1f32, f32::INFINITY], true);
+    check::<f64>(vec![0.1f32, f32::INFINITY], true);
+    check::<f32>(vec![16_777_216, -1], true);
+    check::<f32>(vec![16_777_217], false);
+    check::<f32>(vec![u64::MAX], false);
+    check::<f64>(vec![1i64 << 53], true);
+    check::<f64>(vec![(1i64 << 53) + 1], false);
+    check::<u8>(vec![1.0], false);
+    check::<u8>(vec![1i64], true);
+    check::<u8>(vec![256], false);
+    check::<i64>(vec![u64::MAX], false);
+    check::<f32>(Vec::<f64>::new(), true);
+    check::<u8>(Vec::<f64>::new(), true);
+    check::<bool>(vec![1u8], false);
+    check::<u8>(vec![true], false);
+    #[cfg(feature = "half")]
+    {
+        check::<half::f16>(vec![half::f16::MAX], true);
+        check::<half::f16>(vec![1f32], false);
+        check::<f32>(vec![half::f16::MAX], true);
+    }
+
+    let frame = |px: Result<_, String>| px.map(|Image { px }: Image<Array2<f32>>| px);
+    let of = |array: NdArray| Image { px: array };
+    let error = frame(decode(of(
+        NdArray::from_vec([1, 1], vec![1e300]).expect("one")
+    )));
+    let expected = "px: expected an array of float32, got one of float64 with shape [1, 1]";
+    assert_eq!(error, Err(expected.to_owned()));
+    let error = frame(decode(of(
+        NdArray::from_vec([1, 1], vec![16_777_217]).expect("one")
+    )));
+    assert_eq!(
+        error,
+        Err("px[0]: 16777217 has no exact float32".to_owned())
+    );
+    assert_eq!(frame(decode(json!({"px": [[0.1]]}))), Ok(array![[0.1]]));
+    let out_of_range = "1e300 is out of range for f32";
+    let error = frame(decode(json!({"px": [[1e300]]})));
+    assert_eq!(error, Err(format!("px[0]: {out_of_range}")));
+    // An array is also a list of numbers.
+    let floats = |numbers: Vec<f64>| decode::<Vec<f32>>(NdArray::from(numbers));
+    assert_eq!(
+        floats(vec![0.1, f64::INFINITY]),
+        Ok(vec![0.1, f32::INFINITY])
+    );
+    assert_eq!(
+        floats(vec![0.5, 1e300]),
+        Err(format!("[1]: {out_of_range}"))
+    );
+    let rows = NdArray::from_vec([1, 2], vec![0.5, -1e300]).expect("two");
+    let error = decode::<Vec<Vec<f32>>>(&rows).expect_err("out of range");
+    assert_eq!(error, format!("[0][1]: -{out_of_range}"));
+    assert_eq!(decode::<Vec<u8>>(NdArray::from(vec![1.0])), Ok(vec![1]));
+    #[cfg(feature = "half")]
+    {
+        let error = decode::<Vec<half::f16>>(NdArray::from(vec![1e6])).expect_err("out of range");
+        assert_eq!(error, "[0]: 1e6 is out of range for f16");
+    }
+}
+
 /// Checks that a flattened `Option` and the first variant of an untagged enum are found if several
 /// of their values are arrays.
 #[test]
