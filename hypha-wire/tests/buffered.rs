@@ -657,3 +657,109 @@ fn the_first_variant_may_need_several_forms() {
     check::<Value>();
     check::<serde_json::Value>();
 }
+
+/// Checks that a numpy scalar is a number in a buffer, and that a float without a fraction is an
+/// integer there.
+#[test]
+fn numbers_have_every_form_in_buffers() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Numbers {
+        n: u16,
+        gain: f64,
+        single: f32,
+        is_on: bool,
+        time: Duration,
+        counts: BTreeMap<String, i64>,
+        list: Vec<Option<u8>>,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Flat {
+        #[serde(flatten)]
+        rest: Option<Numbers>,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Numbers(Numbers),
+        Text(String),
+    }
+    fn scalar<T: hypha_wire::Element>(number: T) -> NdArray {
+        NdArray::from_vec([], vec![number]).expect("a single number")
+    }
+    let wanted = || Numbers {
+        n: 3,
+        gain: 2.0,
+        single: 0.5,
+        is_on: true,
+        time: Duration::from_millis(1500),
+        counts: [("a".into(), -5)].into(),
+        list: vec![Some(1), None],
+    };
+    let sent: BTreeMap<&str, Value> = [
+        ("n", scalar(3i32).into()),
+        ("gain", scalar(2i64).into()),
+        ("single", scalar(0.5f32).into()),
+        ("is_on", scalar(true).into()),
+        ("time", scalar(1.5f32).into()),
+        (
+            "counts",
+            Value::encode_from(
+                &[("a", scalar(-5i8))]
+                    .into_iter()
+                    .collect::<BTreeMap<_, _>>(),
+            )
+            .expect("encodes"),
+        ),
+        ("list", vec![scalar(1u8).into(), Value::Null].into()),
+    ]
+    .into();
+    assert_eq!(decode(&sent), Ok(wanted()));
+    assert_eq!(decode(tagged(&sent)), Ok(tagged(wanted())));
+    assert_eq!(
+        decode(&sent),
+        Ok(Flat {
+            rest: Some(wanted())
+        })
+    );
+    assert_eq!(decode(&sent), Ok(Either::Numbers(wanted())));
+    let whole = json!({
+        "n": 3.0, "gain": 2.0, "single": 0.5, "is_on": true, "time": 1.5, "counts": {"a": -5.0},
+        "list": [1.0, null],
+    });
+    assert_eq!(decode(tagged(whole)), Ok(tagged(wanted())));
+    let large = 2f64.powi(60);
+    assert_eq!(decode(tagged(large)), Ok(tagged(1u64 << 60)));
+    let error = decode::<Tagged<u8>>(tagged(3.5)).expect_err("a fraction");
+    assert_eq!(error, "value: expected integer, got float");
+    let error = decode::<Tagged<u8>>(tagged(300.0)).expect_err("out of range");
+    assert!(error.starts_with("value: "), "{error}");
+    decode::<Tagged<u8>>(tagged(scalar(300))).expect_err("out of range");
+
+    // Values of other types stay.
+    survives(tagged(scalar(3)));
+    survives(tagged((1u8, scalar(3))));
+    assert_eq!(
+        decode(tagged((scalar(1), scalar(3)))),
+        Ok(tagged((1u8, scalar(3))))
+    );
+    let value = Value::from(scalar(3));
+    survives(tagged(value.clone()));
+    assert_eq!(
+        decode(tagged((scalar(1), &value))),
+        Ok(tagged((1u8, value)))
+    );
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Count(u8),
+        Ratio(f64),
+        Array(NdArray),
+    }
+    survives(Number::Ratio(3.0));
+    survives(vec![
+        Number::Count(3),
+        Number::Ratio(3.0),
+        Number::Ratio(1.5),
+    ]);
+    survives(Number::Array(NdArray::from(vec![3])));
+}

@@ -637,6 +637,63 @@ fn conversions_change_no_element() {
     }
 }
 
+/// Checks that a numpy scalar is a number or an array without dimensions in a buffer, as the type
+/// requires.
+#[test]
+fn scalars_are_numbers_and_arrays_in_buffers() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Tagged<N> {
+        Some {
+            any: NdArray,
+            number: N,
+            other: N,
+            time: N,
+            value: Value,
+        },
+    }
+    let scalar = |number: i32| NdArray::from_vec([], vec![number]).expect("a number");
+    let tagged = |number| Tagged::Some {
+        any: scalar(1),
+        number,
+        other: scalar(4),
+        time: scalar(5),
+        value: scalar(6).into(),
+    };
+    let Tagged::Some { any, value, .. } = tagged(scalar(3));
+    let wanted = Tagged::Some {
+        any,
+        number: 3u8,
+        other: 4,
+        time: 5,
+        value,
+    };
+    assert_eq!(decode(tagged(scalar(3))), Ok(wanted));
+    assert_eq!(decode(tagged(scalar(3))), Ok(tagged(scalar(3))));
+    let error = decode::<Tagged<u8>>(tagged(scalar(300))).expect_err("out of range");
+    assert_eq!(error, "number: 300 is out of range for u8");
+
+    let sent = json!({"before": 1.5, "px": 2});
+    let sent = (Image { px: scalar(2) }, Image { px: sent });
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Point {
+        before: f64,
+        px: Array0<u16>,
+    }
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Of(Image<Array0<u16>>, Image<Point>),
+    }
+    let px = || Array0::from_elem((), 2u16);
+    let point = Point {
+        before: 1.5,
+        px: px(),
+    };
+    let wanted = Either::Of(Image { px: px() }, Image { px: point });
+    assert_eq!(decode(sent), Ok(wanted));
+}
+
 /// Checks that a flattened `Option` and the first variant of an untagged enum are found if several
 /// of their values are arrays.
 #[test]

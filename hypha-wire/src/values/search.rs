@@ -441,7 +441,9 @@ fn candidates(
 ) -> Vec<Hint> {
     let mut candidates: Vec<Hint> = Vec::new();
     for (shown, form) in refused {
+        let is_scalar = *shown == Shown::Map && *form == Form::Number;
         let places = seen.iter().filter(|seen| seen.shown == *shown);
+        let places = places.filter(|seen| seen.is_scalar || !is_scalar);
         for place in places.flat_map(|seen| seen.places.iter()) {
             let hint = Hint {
                 place: place.clone(),

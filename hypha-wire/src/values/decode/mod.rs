@@ -680,6 +680,9 @@ impl<'de> Decoder<'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         if is_buffer::<V>() {
+            if matches!(token, Token::Map(len) if self.is_scalar(len)) {
+                buffered::scalar();
+            }
             let wrapped = match token {
                 Token::Bin(bytes) => Wrapped::bytes(bytes),
                 Token::Ext(value) => Some(Wrapped::ext(value)),
@@ -725,9 +728,27 @@ impl<'de> Decoder<'de> {
             // No type accepts this value, because it is no UTF-8 either.
             return visitor.visit_byte_buf(vec![0xff]);
         }
-        let token = self.token()?;
-        let form = self.recorded_form(start, &token);
+        let mut token = self.token()?;
+        let mut form = self.recorded_form(start, &token);
         let is_inside_buffer = std::mem::replace(&mut self.is_inside_buffer, true);
+        let mut is_scalar = false;
+        if form == Some(Form::Number) {
+            if matches!(token, Token::Map(len) if self.is_scalar(len)) {
+                self.pos = start;
+                // The parts of the array need no other form.
+                let trail = self.trail.take();
+                token = self.scalar(&visitor)?;
+                self.trail = trail;
+                // The number may need another form.
+                form = self.recorded_form(start, &token);
+                is_scalar = true;
+            }
+            if form == Some(Form::Number) {
+                token = token.whole();
+                // An error names the integer.
+                self.recorded_form(start, &token);
+            }
+        }
         let value = match form {
             Some(Form::Time(time)) if token.is_time() => {
                 self.charge(ALLOCATION + 4 * size_of::<V::Value>())?;
@@ -754,6 +775,19 @@ impl<'de> Decoder<'de> {
                 }
                 // As a list, each byte would need the memory of a value.
                 (Some(Form::Items), Token::Bin(bytes)) => visitor.visit_borrowed_bytes(bytes),
+                (_, token) if is_scalar => match token {
+                    // Our types that accept an array refuse numbers of 32 bits in a buffer.
+                    Token::Int(value) if i32::try_from(value).is_ok() => {
+                        visitor.visit_i32(value as i32)
+                    }
+                    Token::UInt(value) if u32::try_from(value).is_ok() => {
+                        visitor.visit_u32(value as u32)
+                    }
+                    Token::Float(value) if f64::from(value as f32) == value => {
+                        visitor.visit_f32(value as f32)
+                    }
+                    token => self.visit(token, visitor),
+                },
                 (_, token) => self.visit_any(token, visitor),
             },
         };
