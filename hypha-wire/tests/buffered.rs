@@ -763,3 +763,21 @@ fn numbers_have_every_form_in_buffers() {
     ]);
     survives(Number::Array(NdArray::from(vec![3])));
 }
+
+/// The catch-all map of a flattened type also receives the members of a flattened enum, so that no
+/// form fits both. The error must not say that the key is out of range.
+#[test]
+fn keys_in_range_are_not_called_out_of_range() {
+    #[derive(Debug, Deserialize)]
+    struct Flat {
+        #[serde(flatten)]
+        _step: Tagged<BTreeMap<u8, f64>>,
+        #[serde(flatten)]
+        _rest: BTreeMap<String, serde_json::Value>,
+    }
+    let value = |key: &str| json!({"kind": "Some", "value": {key: 0.5}});
+    let error = decode::<Flat>(value("1")).expect_err("both forms");
+    assert_eq!(error, "value: expected integer, got string");
+    let error = decode::<Flat>(value("256")).expect_err("out of range");
+    assert_eq!(error, "value: 256 is out of range for u8");
+}
