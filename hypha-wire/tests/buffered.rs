@@ -20,7 +20,12 @@ fn decode<T: DeserializeOwned>(value: impl Serialize) -> Result<T, String> {
 /// Checks that a value survives a round trip.
 fn survives<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T) {
     match decode::<T>(&value) {
-        Ok(decoded) => assert!(decoded == value, "another value"),
+        Ok(decoded) => assert!(
+            decoded == value,
+            "{:.500}\n{:.500}",
+            format!("{decoded:?}"),
+            format!("{value:?}")
+        ),
         Err(error) => panic!("{error}"),
     }
 }
@@ -509,4 +514,270 @@ fn bytes_and_strings_stay_apart() {
     ] {
         assert!(error.ends_with(", got extension"), "{error}");
     }
+}
+
+/// Checks that a flattened `Option` is not `None` because only one of its values has another form.
+#[test]
+fn flattened_options_with_several_forms_survive() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Flat<T> {
+        id: u8,
+        #[serde(flatten)]
+        rest: Option<T>,
+    }
+    fn survives_with<T>(rest: T)
+    where
+        T: Clone + Serialize + DeserializeOwned + PartialEq + Debug,
+    {
+        let flat = Flat {
+            id: 1,
+            rest: Some(rest),
+        };
+        let none = Flat { id: 1, rest: None };
+        survives(flat.clone());
+        survives(vec![none, flat.clone()]);
+        survives(tagged(flat));
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Times {
+        a: Duration,
+        b: Duration,
+        c: SystemTime,
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Rows {
+        time: Duration,
+        rows: BTreeMap<u8, f64>,
+        flags: BTreeMap<bool, Vec<Duration>>,
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Wells {
+        times: BTreeMap<String, Duration>,
+        gain: f64,
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Step {
+        Wait { time: Duration },
+        Expose { time: Duration, delay: Duration },
+    }
+    for millis in [1000, 1500] {
+        let time = Duration::from_millis(millis);
+        survives_with(Times {
+            a: time,
+            b: time,
+            c: SystemTime::UNIX_EPOCH + SECOND,
+        });
+        survives_with(Times {
+            a: time,
+            b: time * 2,
+            c: SystemTime::UNIX_EPOCH + time,
+        });
+        survives_with(Rows {
+            time,
+            rows: [(1, 0.5), (2, 1.0)].into(),
+            flags: [(true, vec![time; 2])].into(),
+        });
+        survives_with(Step::Wait { time });
+        survives_with(Step::Expose {
+            time,
+            delay: time * 2,
+        });
+    }
+    let times = |count: u64| {
+        let time = |n| (format!("well {n}"), Duration::from_millis(1 + n));
+        BTreeMap::from_iter((0..count).map(time))
+    };
+    for count in [20, 200] {
+        survives_with(Wells {
+            times: times(count),
+            gain: 1.5,
+        });
+    }
+    // A value that does not fit is still `None`.
+    let value = json!({"id": 1, "time": 1.5, "rows": {"a": 1}});
+    assert_eq!(decode(value), Ok(Flat::<Rows> { id: 1, rest: None }));
+}
+
+/// Checks that a variant that fits with several forms is taken before a later variant that fits
+/// without another form, and that the other variants are still found.
+#[test]
+fn the_first_variant_may_need_several_forms() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Either<T> {
+        Rows {
+            time: Duration,
+            delay: Duration,
+            rows: BTreeMap<u8, u8>,
+        },
+        Times {
+            time: Duration,
+            delay: Duration,
+        },
+        Ratio {
+            time: f64,
+        },
+        Many {
+            wells: BTreeMap<String, Duration>,
+        },
+        Any(BTreeMap<String, T>),
+    }
+    fn check<T>()
+    where
+        T: Clone + Serialize + DeserializeOwned + PartialEq + Debug + From<i64>,
+    {
+        let any = |key: &str| Either::<T>::Any([(key.to_owned(), T::from(1))].into());
+        let delay = SECOND * 2;
+        let each = [
+            Either::Rows {
+                time: SECOND,
+                delay,
+                rows: [(1, 1)].into(),
+            },
+            Either::Times {
+                time: SECOND,
+                delay,
+            },
+            Either::Ratio { time: 1.5 },
+            Either::Ratio { time: -1.5 },
+            Either::Many {
+                wells: (1..200).map(|n| (n.to_string(), SECOND * n)).collect(),
+            },
+            any("delay"),
+            any("other"),
+        ];
+        for value in &each {
+            survives(value.clone());
+            survives(tagged(value.clone()));
+        }
+        let [rows, times, .., other] = each;
+        survives(vec![rows, times, other]);
+    }
+    check::<Value>();
+    check::<serde_json::Value>();
+}
+
+/// Checks that a numpy scalar is a number in a buffer, and that a float without a fraction is an
+/// integer there.
+#[test]
+fn numbers_have_every_form_in_buffers() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Numbers {
+        n: u16,
+        gain: f64,
+        single: f32,
+        is_on: bool,
+        time: Duration,
+        counts: BTreeMap<String, i64>,
+        list: Vec<Option<u8>>,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Flat {
+        #[serde(flatten)]
+        rest: Option<Numbers>,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Numbers(Numbers),
+        Text(String),
+    }
+    fn scalar<T: hypha_wire::Element>(number: T) -> NdArray {
+        NdArray::from_vec([], vec![number]).expect("a single number")
+    }
+    let wanted = || Numbers {
+        n: 3,
+        gain: 2.0,
+        single: 0.5,
+        is_on: true,
+        time: Duration::from_millis(1500),
+        counts: [("a".into(), -5)].into(),
+        list: vec![Some(1), None],
+    };
+    let sent: BTreeMap<&str, Value> = [
+        ("n", scalar(3i32).into()),
+        ("gain", scalar(2i64).into()),
+        ("single", scalar(0.5f32).into()),
+        ("is_on", scalar(true).into()),
+        ("time", scalar(1.5f32).into()),
+        (
+            "counts",
+            Value::encode_from(
+                &[("a", scalar(-5i8))]
+                    .into_iter()
+                    .collect::<BTreeMap<_, _>>(),
+            )
+            .expect("encodes"),
+        ),
+        ("list", vec![scalar(1u8).into(), Value::Null].into()),
+    ]
+    .into();
+    assert_eq!(decode(&sent), Ok(wanted()));
+    assert_eq!(decode(tagged(&sent)), Ok(tagged(wanted())));
+    assert_eq!(
+        decode(&sent),
+        Ok(Flat {
+            rest: Some(wanted())
+        })
+    );
+    assert_eq!(decode(&sent), Ok(Either::Numbers(wanted())));
+    let whole = json!({
+        "n": 3.0, "gain": 2.0, "single": 0.5, "is_on": true, "time": 1.5, "counts": {"a": -5.0},
+        "list": [1.0, null],
+    });
+    assert_eq!(decode(tagged(whole)), Ok(tagged(wanted())));
+    let large = 2f64.powi(60);
+    assert_eq!(decode(tagged(large)), Ok(tagged(1u64 << 60)));
+    let error = decode::<Tagged<u8>>(tagged(3.5)).expect_err("a fraction");
+    assert_eq!(error, "value: expected integer, got float");
+    let error = decode::<Tagged<u8>>(tagged(300.0)).expect_err("out of range");
+    assert!(error.starts_with("value: "), "{error}");
+    decode::<Tagged<u8>>(tagged(scalar(300))).expect_err("out of range");
+
+    // Values of other types stay.
+    survives(tagged(scalar(3)));
+    survives(tagged((1u8, scalar(3))));
+    assert_eq!(
+        decode(tagged((scalar(1), scalar(3)))),
+        Ok(tagged((1u8, scalar(3))))
+    );
+    let value = Value::from(scalar(3));
+    survives(tagged(value.clone()));
+    assert_eq!(
+        decode(tagged((scalar(1), &value))),
+        Ok(tagged((1u8, value)))
+    );
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Count(u8),
+        Ratio(f64),
+        Array(NdArray),
+    }
+    survives(Number::Ratio(3.0));
+    survives(vec![
+        Number::Count(3),
+        Number::Ratio(3.0),
+        Number::Ratio(1.5),
+    ]);
+    survives(Number::Array(NdArray::from(vec![3])));
+}
+
+/// The catch-all map of a flattened type also receives the members of a flattened enum, so that no
+/// form fits both. The error must not say that the key is out of range.
+#[test]
+fn keys_in_range_are_not_called_out_of_range() {
+    #[derive(Debug, Deserialize)]
+    struct Flat {
+        #[serde(flatten)]
+        _step: Tagged<BTreeMap<u8, f64>>,
+        #[serde(flatten)]
+        _rest: BTreeMap<String, serde_json::Value>,
+    }
+    let value = |key: &str| json!({"kind": "Some", "value": {key: 0.5}});
+    let error = decode::<Flat>(value("1")).expect_err("both forms");
+    assert_eq!(error, "value: expected integer, got string");
+    let error = decode::<Flat>(value("256")).expect_err("out of range");
+    assert_eq!(error, "value: 256 is out of range for u8");
 }

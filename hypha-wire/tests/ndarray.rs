@@ -553,6 +553,217 @@ fn the_type_of_an_array_chooses_the_variant() {
     );
 }
 
+/// Checks that an array in another type is converted by the rule for `Array`, and that the numbers
+/// of a list are rounded.
+#[test]
+fn conversions_change_no_element() {
+    fn check<T>(sent: impl Into<NdArray>, fits: bool)
+    where
+        T: Element + DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        let sent = sent.into();
+        let array = decode::<Array1<T>>(&sent);
+        let typed = decode::<hypha_wire::Array<T, 1>>(&sent);
+        assert_eq!(
+            (array.is_ok(), typed.is_ok()),
+            (fits, fits),
+            "{array:?} {typed:?}"
+        );
+        if let (Ok(array), Ok(typed)) = (array, typed) {
+            assert_eq!(array.to_vec(), typed.as_slice());
+        }
+    }
+    check::<f32>(vec![1e300], false);
+    check::<f32>(vec![0.1], false);
+    check::<f32>(vec![0.5], false);
+    check::<f32>(vec![0.1f32, f32::INFINITY], true);
+    check::<f64>(vec![0.1f32, f32::INFINITY], true);
+    check::<f32>(vec![16_777_216, -1], true);
+    check::<f32>(vec![16_777_217], false);
+    check::<f32>(vec![u64::MAX], false);
+    check::<f64>(vec![1i64 << 53], true);
+    check::<f64>(vec![(1i64 << 53) + 1], false);
+    check::<u8>(vec![1.0], false);
+    check::<u8>(vec![1i64], true);
+    check::<u8>(vec![256], false);
+    check::<i64>(vec![u64::MAX], false);
+    check::<f32>(Vec::<f64>::new(), true);
+    check::<u8>(Vec::<f64>::new(), true);
+    check::<bool>(vec![1u8], false);
+    check::<u8>(vec![true], false);
+    #[cfg(feature = "half")]
+    {
+        check::<half::f16>(vec![half::f16::MAX], true);
+        check::<half::f16>(vec![1f32], false);
+        check::<f32>(vec![half::f16::MAX], true);
+    }
+
+    let frame = |px: Result<_, String>| px.map(|Image { px }: Image<Array2<f32>>| px);
+    let of = |array: NdArray| Image { px: array };
+    let error = frame(decode(of(
+        NdArray::from_vec([1, 1], vec![1e300]).expect("one")
+    )));
+    let expected = "px: expected an array of float32, got one of float64 with shape [1, 1]";
+    assert_eq!(error, Err(expected.to_owned()));
+    let error = frame(decode(of(
+        NdArray::from_vec([1, 1], vec![16_777_217]).expect("one")
+    )));
+    assert_eq!(
+        error,
+        Err("px[0]: 16777217 has no exact float32".to_owned())
+    );
+    assert_eq!(frame(decode(json!({"px": [[0.1]]}))), Ok(array![[0.1]]));
+    let out_of_range = "1e300 is out of range for f32";
+    let error = frame(decode(json!({"px": [[1e300]]})));
+    assert_eq!(error, Err(format!("px[0]: {out_of_range}")));
+    // An array is also a list of numbers.
+    let floats = |numbers: Vec<f64>| decode::<Vec<f32>>(NdArray::from(numbers));
+    assert_eq!(
+        floats(vec![0.1, f64::INFINITY]),
+        Ok(vec![0.1, f32::INFINITY])
+    );
+    assert_eq!(
+        floats(vec![0.5, 1e300]),
+        Err(format!("[1]: {out_of_range}"))
+    );
+    let rows = NdArray::from_vec([1, 2], vec![0.5, -1e300]).expect("two");
+    let error = decode::<Vec<Vec<f32>>>(&rows).expect_err("out of range");
+    assert_eq!(error, format!("[0][1]: -{out_of_range}"));
+    assert_eq!(decode::<Vec<u8>>(NdArray::from(vec![1.0])), Ok(vec![1]));
+    #[cfg(feature = "half")]
+    {
+        let error = decode::<Vec<half::f16>>(NdArray::from(vec![1e6])).expect_err("out of range");
+        assert_eq!(error, "[0]: 1e6 is out of range for f16");
+    }
+}
+
+/// Checks that a numpy scalar is a number or an array without dimensions in a buffer, as the type
+/// requires.
+#[test]
+fn scalars_are_numbers_and_arrays_in_buffers() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Tagged<N> {
+        Some {
+            any: NdArray,
+            number: N,
+            other: N,
+            time: N,
+            value: Value,
+        },
+    }
+    let scalar = |number: i32| NdArray::from_vec([], vec![number]).expect("a number");
+    let tagged = |number| Tagged::Some {
+        any: scalar(1),
+        number,
+        other: scalar(4),
+        time: scalar(5),
+        value: scalar(6).into(),
+    };
+    let Tagged::Some { any, value, .. } = tagged(scalar(3));
+    let wanted = Tagged::Some {
+        any,
+        number: 3u8,
+        other: 4,
+        time: 5,
+        value,
+    };
+    assert_eq!(decode(tagged(scalar(3))), Ok(wanted));
+    assert_eq!(decode(tagged(scalar(3))), Ok(tagged(scalar(3))));
+    let error = decode::<Tagged<u8>>(tagged(scalar(300))).expect_err("out of range");
+    assert_eq!(error, "number: 300 is out of range for u8");
+
+    let sent = json!({"before": 1.5, "px": 2});
+    let sent = (Image { px: scalar(2) }, Image { px: sent });
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Point {
+        before: f64,
+        px: Array0<u16>,
+    }
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Of(Image<Array0<u16>>, Image<Point>),
+    }
+    let px = || Array0::from_elem((), 2u16);
+    let point = Point {
+        before: 1.5,
+        px: px(),
+    };
+    let wanted = Either::Of(Image { px: px() }, Image { px: point });
+    assert_eq!(decode(sent), Ok(wanted));
+}
+
+/// Checks that a flattened `Option` and the first variant of an untagged enum are found if several
+/// of their values are arrays.
+#[test]
+fn options_and_variants_may_have_several_arrays() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Flat<T> {
+        id: u8,
+        #[serde(flatten)]
+        rest: Option<T>,
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Either<T, A> {
+        Some(T),
+        Any(BTreeMap<String, A>),
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct One<A> {
+        x: A,
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Two<A, B> {
+        x: A,
+        y: B,
+        time: std::time::Duration,
+    }
+    fn survives<T>(rest: T)
+    where
+        T: Clone + Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        let flat = Flat {
+            id: 1,
+            rest: Some(rest.clone()),
+        };
+        assert_eq!(decode(&flat), Ok(flat));
+        let either = Either::<_, Value>::Some(rest.clone());
+        assert_eq!(decode(&either), Ok(either));
+        let either = Either::<_, serde_json::Value>::Some(rest);
+        assert_eq!(decode(&either), Ok(either));
+    }
+    fn check<A>(x: A)
+    where
+        A: Clone + Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        survives(One { x: x.clone() });
+        let mask = array![true, false];
+        let time = std::time::Duration::from_secs(1);
+        for (x, y) in [(x.clone(), mask.clone()), (x, mask)] {
+            survives(Two {
+                x: x.clone(),
+                y: x.clone(),
+                time,
+            });
+            survives(Two {
+                x: x.clone(),
+                y: y.clone(),
+                time,
+            });
+            survives(Two { x: y, y: x, time });
+        }
+    }
+    check(array![[1u16, 2], [3, 4]]);
+    check(array![[1u16, 2], [3, 4]].reversed_axes());
+    check(array![0.5f32, 1.0]);
+    check(array![Complex::new(0.5, 1.0)]);
+    check(Array3::<u8>::zeros((2, 0, 3)));
+    #[cfg(feature = "half")]
+    check(array![half::f16::ONE]);
+}
+
 #[test]
 fn values_of_any_type_beside_many_arrays_stay() {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::array::NdArray;
 use super::array_lists::{Lists, unsigned};
 use super::binary::{Binary, Newtype};
+use super::buffered;
 use super::dtype::{ByteOrder, DType, Number};
 use super::scope::share;
 use super::value::{Map, Value};
@@ -126,6 +127,21 @@ impl<'de> Visitor<'de> for ArrayVisitor {
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, content: D) -> Result<NdArray, D::Error> {
         one_dimension("uint8", Newtype::read_bytes(content, &self)?.0)
+    }
+
+    fn visit_i32<E: de::Error>(self, value: i32) -> Result<NdArray, E> {
+        buffered::refuse_scalar(&self)?;
+        self.visit_i64(value.into())
+    }
+
+    fn visit_u32<E: de::Error>(self, value: u32) -> Result<NdArray, E> {
+        buffered::refuse_scalar(&self)?;
+        self.visit_u64(value.into())
+    }
+
+    fn visit_f32<E: de::Error>(self, value: f32) -> Result<NdArray, E> {
+        buffered::refuse_scalar(&self)?;
+        self.visit_f64(value.into())
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<NdArray, E> {

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::Unexpected;
+use serde::de::{self, Unexpected};
 
 use super::time_type::Time;
 
@@ -45,6 +45,9 @@ pub(super) enum Form {
     EmptyArray(usize),
     /// Bytes become a list.
     Items,
+    /// An array without dimensions, which is a numpy scalar, becomes its number. A float without a
+    /// fraction becomes an integer.
+    Number,
 }
 
 /// Form to use for the values at one place.
@@ -249,6 +252,8 @@ impl Last {
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) shown: Shown,
+    /// Whether the value is an array without dimensions.
+    pub(super) is_scalar: bool,
     /// Places that contain the value. The first has only a name.
     pub(super) places: Arc<[Place]>,
 }
@@ -277,6 +282,8 @@ pub(super) enum Kind {
     /// Key in the map with this path.
     Key,
     Bytes,
+    /// Array without dimensions.
+    Scalar,
     Other,
 }
 
@@ -298,11 +305,18 @@ pub(super) struct Notes {
     pub(super) replaced: Option<usize>,
     pub(super) refused: Vec<(Shown, Form)>,
     pub(super) last: Last,
+    /// Whether a hint may be wrong for a value that serde refused.
+    pub(super) has_misfit: bool,
     /// Whether a list that serde refused may be an array.
     pub(super) may_be_array: bool,
     /// Kinds of bytes that serde refused where it may read a list. If another variant accepts the
     /// bytes, they stay bytes.
     pub(super) may_be_items: Vec<Shown>,
+    /// Floats without a fraction that serde refused where it may read an integer. If another
+    /// variant accepts a float, it stays a float.
+    pub(super) may_be_integers: Vec<Shown>,
+    /// Whether an array without dimensions was put into the buffer.
+    pub(super) has_scalar: bool,
     /// Arrays that were put into the buffer as serde's struct, [`MAX_NOTES`] at most.
     pub(super) arrays: Vec<BufferedArray>,
     /// Position of an array, and number of dimensions. The array is put into the buffer with this
@@ -385,6 +399,12 @@ pub(super) fn is_watching() -> bool {
     RECORDING.get() == Recording::Values
 }
 
+/// Returns the number of values that serde has refused in this attempt and that may need another
+/// form.
+pub(super) fn refusals() -> usize {
+    NOTES.with_borrow(|notes| notes.refused.len() + usize::from(notes.has_misfit))
+}
+
 /// Returns the number of recorded values.
 pub(super) fn recorded() -> usize {
     NOTES.with_borrow(|notes| notes.seen.len())
@@ -406,8 +426,7 @@ pub(super) fn forget_after(count: usize) {
 }
 
 /// Records the buffered value at a place. Returns the form to use for it, if there is a hint.
-pub(super) fn value_at(at: &dyn At, shown: Unexpected<'_>, is_bytes: bool) -> Option<Form> {
-    let kind = if is_bytes { Kind::Bytes } else { Kind::Other };
+pub(super) fn value_at(at: &dyn At, shown: Unexpected<'_>, kind: Kind) -> Option<Form> {
     NOTES.with_borrow_mut(|notes| notes.value_at(at, shown, kind))
 }
 
@@ -458,6 +477,20 @@ pub(super) fn may_cast() -> bool {
         })
 }
 
+/// Records that an array without dimensions is put into the buffer.
+pub(super) fn scalar() {
+    NOTES.with_borrow_mut(|notes| notes.has_scalar = true);
+}
+
+/// Refuses a number of 32 bits where an array is also accepted. The decoder puts such a number into
+/// the buffer only in place of an array without dimensions.
+pub(super) fn refuse_scalar<E: de::Error>(expected: &dyn de::Expected) -> Result<(), E> {
+    match is_watching() {
+        true => Err(E::invalid_type(Unexpected::Map, expected)),
+        false => Ok(()),
+    }
+}
+
 /// Records that a value is out of range of the form of its hint.
 pub(super) fn out_of_range() {
     NOTES.with_borrow_mut(|notes| notes.is_out_of_range = true);
@@ -485,6 +518,9 @@ impl Notes {
         for shown in std::mem::take(&mut self.may_be_items) {
             self.refuse(shown, Form::Items);
         }
+        for shown in std::mem::take(&mut self.may_be_integers) {
+            self.refuse(shown, Form::Number);
+        }
     }
 
     fn value_at(&mut self, at: &dyn At, shown: Unexpected<'_>, kind: Kind) -> Option<Form> {
@@ -506,12 +542,12 @@ impl Notes {
             _ => true,
         };
         if may_change {
-            self.record(at, shown);
+            self.record(at, shown, kind == Kind::Scalar);
         }
         form
     }
 
-    fn record(&mut self, at: &dyn At, shown: Shown) {
+    fn record(&mut self, at: &dyn At, shown: Shown, is_scalar: bool) {
         if !self.watched.is_empty() && !self.watched.contains(&shown) {
             return;
         }
@@ -523,7 +559,11 @@ impl Notes {
         }
         self.counts.insert(name.into(), count + 1);
         let places = Place::all(at).into();
-        self.seen.push(Seen { shown, places });
+        self.seen.push(Seen {
+            shown,
+            is_scalar,
+            places,
+        });
     }
 
     fn refuse(&mut self, shown: Shown, form: Form) {
@@ -577,6 +617,17 @@ pub(super) fn refused(unexpected: Unexpected<'_>, expected: &str) {
         if let (Some(shown), Some(form)) = (shown.clone(), form) {
             notes.refuse(shown, form);
         }
+        let is_number =
+            is_integer_type(expected) || matches!(expected, "f32" | "f64" | "a boolean");
+        if unexpected == Unexpected::Map && notes.has_scalar && is_number {
+            notes.refuse(Shown::Map, Form::Number);
+        }
+        if let Some(float) = shown.clone().filter(|shown| Form::Number.suits(shown)) {
+            let is_integer = unexpected != Unexpected::Map && is_integer_type(expected);
+            if is_integer && !notes.may_be_integers.contains(&float) {
+                notes.may_be_integers.push(float);
+            }
+        }
         let form = match unexpected {
             _ if !notes.has_marked => None,
             Unexpected::NewtypeStruct => Some(Form::ArrayOfNumbers),
@@ -610,6 +661,7 @@ pub(super) fn refused(unexpected: Unexpected<'_>, expected: &str) {
             may_be_array: is_part_of_array(unexpected, expected),
         };
         notes.may_be_array |= notes.last.may_be_array;
+        notes.has_misfit |= is_misfit && !notes.hints.is_empty();
     });
 }
 
@@ -665,6 +717,11 @@ pub(super) fn refused_name(name: &str, allowed: &[&str]) {
         if *allowed == ARRAY_FIELDS {
             notes.refuse(Shown::Map, Form::Array);
         }
+        // A time is a number.
+        let is_time = |time: Time| time.fields()[..] == *allowed;
+        if notes.has_scalar && [Time::Duration, Time::SystemTime].into_iter().any(is_time) {
+            notes.refuse(Shown::Map, Form::Number);
+        }
         notes.last = Last {
             shown: Some(Shown::Text(name.into())),
             ..Last::default()
@@ -717,6 +774,8 @@ impl Form {
             (Form::EmptyArray(_), shown) => *shown == Shown::List,
             (form, _) if form.is_array() => true,
             (Form::Items, Shown::Bytes | Shown::Ext) => true,
+            (Form::Number, Shown::Map) => true,
+            (Form::Number, Shown::Float(bits)) => f64::from_bits(*bits).fract() == 0.0,
             _ => false,
         }
     }

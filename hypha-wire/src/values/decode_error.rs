@@ -68,6 +68,8 @@ impl DecodeError {
                 Some("a boolean") => self = Self::unfit_key("`true` or `false`", key),
                 Some(expected) if is_integer_type(expected) => {
                     self = match is_integer(key) {
+                        // Another type of the same buffer needs the string.
+                        true if fits(key, expected) => self,
                         true => Self::new(format!("{key} is out of range for {expected}")),
                         false => Self::unfit_key("an integer", key),
                     };
@@ -221,6 +223,24 @@ impl de::Error for DecodeError {
         buffered::failed("");
         Self::new("given twice").in_key(field)
     }
+}
+
+/// Returns whether an integer fits the integer type with the name `expected`.
+fn fits(key: &str, expected: &str) -> bool {
+    let (is_nonzero, name) = match expected.strip_prefix("a nonzero ") {
+        Some(name) => (true, name),
+        None => (false, expected),
+    };
+    let Ok(number) = key.parse::<i128>() else {
+        return false;
+    };
+    let bits = name.get(1..).and_then(|bits| bits.parse().ok());
+    let bits = bits.unwrap_or(usize::BITS).min(65);
+    let range = match name.starts_with('i') {
+        true => -(1i128 << (bits - 1))..1i128 << (bits - 1),
+        false => 0..1i128 << bits,
+    };
+    range.contains(&number) && !(is_nonzero && number == 0)
 }
 
 /// Returns `text`, truncated at a character boundary if it has more than [`MAX_QUOTED`] bytes.

@@ -314,7 +314,7 @@ fn bytes<const N: usize>(item: &[u8], order: ByteOrder) -> Option<[u8; N]> {
 
 /// Converts the bits of a 16-bit float, which has a sign, 5 bits of exponent and 10 bits of
 /// fraction.
-fn f16_to_f64(bits: u16) -> f64 {
+pub(super) fn f16_to_f64(bits: u16) -> f64 {
     let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
     // The exponent 0 denotes a subnormal number, and 31 denotes infinity or NaN. The bias of the
     // exponent is 15. Subtracting another 10 makes the fraction an integer.

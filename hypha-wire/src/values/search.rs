@@ -24,6 +24,8 @@ const MIN_NAMES: usize = 4;
 /// Minimum number of names in the hints of a search that has no attempt left, for which one hint
 /// for all members of a map is tried.
 const MANY_NAMES: usize = 8;
+/// Maximum number of further attempts after a success in which a hint may be wrong.
+const MAX_AFTER_MISFIT: usize = 8;
 /// Maximum number of places that are tested to find the path of an error.
 const MAX_TESTED: usize = 8;
 /// Maximum number of hints that one attempt suggests.
@@ -38,23 +40,25 @@ pub(super) fn decode<T>(
     // dropped.
     let _decoding = Decoding::begin();
     let _outer = Outer::leave();
-    let first = attempt(true);
+    let mut found = attempt(true);
     let Some(notes) = buffered::end() else {
-        return first;
+        return found;
     };
-    if first.is_ok() && notes.refused.is_empty() {
-        return first;
+    if found.is_ok() && notes.refused.is_empty() {
+        return found;
     }
-    let mut found = None;
-    let error = search(notes, first.as_ref().err(), &mut |is_kept| {
+    let mut fewest = usize::MAX;
+    let error = search(notes, found.as_ref().err().cloned(), &mut |is_kept| {
         let value = attempt(is_kept)?;
-        found = found.take().or(Some(value).filter(|_| is_kept));
+        let refusals = buffered::refusals();
+        if is_kept && refusals < fewest {
+            (found, fewest) = (Ok(value), refusals);
+        }
         Ok(())
     });
     match (found, error) {
-        (Some(value), _) => Ok(value),
-        (None, Some(error)) => Err(error),
-        (None, None) => first,
+        (Err(_), Some(error)) => Err(error),
+        (found, _) => found,
     }
 }
 
@@ -65,10 +69,10 @@ pub(super) fn decode<T>(
 /// only difference between the variants of an untagged enum. If nothing fits, arrays are converted.
 fn search(
     mut notes: Notes,
-    error: Option<&DecodeError>,
+    error: Option<DecodeError>,
     attempt: &mut dyn FnMut(bool) -> Result<(), DecodeError>,
 ) -> Option<DecodeError> {
-    let mut search = Search::new(error.cloned(), &mut notes, false, attempt);
+    let mut search = Search::new(error, &mut notes, false, attempt);
     search.run(notes);
     if !search.has_cast {
         return search.error();
@@ -81,9 +85,12 @@ fn search(
     });
     let error = attempt(true).err();
     let mut notes = buffered::end().unwrap_or_default();
-    let mut search = Search::new(Some(error?), &mut notes, true, attempt);
-    search.run(notes);
-    search.error()
+    if error.is_some() || !notes.refused.is_empty() {
+        let mut search = Search::new(error, &mut notes, true, attempt);
+        search.run(notes);
+        return search.error();
+    }
+    None
 }
 
 /// Search for the hints with which a value can be decoded. Does not depend on the type of the
@@ -93,6 +100,9 @@ struct Search<'a> {
     left: usize,
     /// Failure to report. `None` if the first attempt succeeded.
     best: Option<Failure>,
+    /// Number of names in the hints of the attempt that came furthest, if the first attempt
+    /// succeeded.
+    names: usize,
     /// Attempts that failed. Hints that change none of their values fail again.
     failed: Vec<Failed>,
     /// Whether one hint for all members of a map is tried.
@@ -144,6 +154,12 @@ fn name(seen: &Seen) -> Option<&str> {
     seen.places.first().and_then(Place::name)
 }
 
+/// Returns the number of different names in the places of these hints.
+fn names(hints: &[Hint]) -> usize {
+    let names: HashSet<_> = hints.iter().map(|hint| hint.place.name()).collect();
+    names.len()
+}
+
 /// Returns the form of a value.
 fn form(hints: &[Hint], seen: &Seen) -> Option<Form> {
     let suits = |hint: &&Hint| hint.suits(&seen.shown) && seen.places.contains(&hint.place);
@@ -163,6 +179,7 @@ impl<'a> Search<'a> {
         }
         Search {
             left: MAX_ATTEMPTS,
+            names: 0,
             failed: Vec::new(),
             best: error.map(|error| Failure {
                 rank: (false, 0),
@@ -198,9 +215,8 @@ impl<'a> Search<'a> {
 
     /// Returns whether the value may fit, but has members with too many names for the attempts.
     fn is_limited(&self) -> bool {
-        let hints = self.best.as_ref().map_or(&[][..], |best| &best.hints);
-        let names: HashSet<_> = hints.iter().map(|hint| hint.place.name()).collect();
-        self.left == 0 && names.len() >= MANY_NAMES
+        let best = self.best.as_ref();
+        self.left == 0 && best.map_or(self.names, |best| names(&best.hints)) >= MANY_NAMES
     }
 
     /// Returns the error to report if the first attempt and all others failed.
@@ -227,8 +243,12 @@ impl<'a> Search<'a> {
         (error, notes)
     }
 
-    /// Decodes once with these hints. Returns `None` on success or if no attempt is left. An
-    /// attempt without hints only records the places of the values.
+    /// Decodes once with these hints. Returns `None` if no attempt is left. An attempt without
+    /// hints only records the places of the values.
+    ///
+    /// If serde refused values and succeeded nevertheless, the search continues. An untagged enum
+    /// may need another form for its first variant, and a flattened `Option` is `None` if one value
+    /// does not fit. The result is the first of the successes with the fewest refusals.
     fn attempt(&mut self, hints: &[Hint], watched: Vec<Shown>) -> Option<Notes> {
         let is_watching = !watched.is_empty();
         self.left = self.left.checked_sub(1)?;
@@ -241,16 +261,25 @@ impl<'a> Search<'a> {
             },
             has_hints,
         );
-        let Some(error) = error else {
-            if !has_hints {
-                return Some(notes);
+        if error.is_none() && has_hints {
+            self.best = None;
+            if notes.refused.is_empty() {
+                self.names = 0;
+                self.left = match notes.has_misfit {
+                    true => self.left.min(MAX_AFTER_MISFIT),
+                    false => 0,
+                };
             }
-            (self.left, self.best) = (0, None);
-            return None;
-        };
+        }
         if !is_watching {
             self.failed.push(Failed::new(hints, &notes));
         }
+        if self.best.is_none() && !notes.refused.is_empty() {
+            self.names = self.names.max(names(hints));
+        }
+        let Some(error) = error else {
+            return Some(notes);
+        };
         // An error for which there is no other form is the error to report.
         let rank = match notes.is_out_of_range {
             true => (false, 2 * hints.len() - usize::from(has_hints)),
@@ -281,7 +310,7 @@ impl<'a> Search<'a> {
     }
 
     /// Tries each hint that the refusals of the last attempt suggest, in addition to `hints`. Ends
-    /// after the first success, because no attempt is left then.
+    /// after the first success without refusals, because no attempt is left then.
     fn find(&mut self, hints: &mut Vec<Hint>, refused: &[(Shown, Form)], notes: &Notes) {
         let mut doubtful = Vec::new();
         for hint in candidates(hints, refused, &notes.seen, self.has_hints_of_maps) {
@@ -290,11 +319,17 @@ impl<'a> Search<'a> {
             }
             hints.push(hint.clone());
             if !self.failed.iter().any(|failed| failed.fails_again(hints)) {
-                match self.attempt(hints, Vec::new()) {
+                let Some(notes) = self.attempt(hints, Vec::new()) else {
+                    return;
+                };
+                // If a later variant of an untagged enum fits without hints, each hint is wrong for
+                // that variant.
+                let is_new = |refusal| !refused.contains(refusal);
+                let has_helped = self.best.is_none() && notes.refused.iter().any(is_new);
+                match notes.last.is_doubtful() && !has_helped {
                     // The hint may be wrong for another value, or needless. Try the others first.
-                    Some(notes) if notes.last.is_doubtful() => doubtful.push((hint, notes)),
-                    Some(notes) => self.find_more(hints, notes),
-                    None => return,
+                    true => doubtful.push((hint, notes)),
+                    false => self.find_more(hints, notes),
                 }
             }
             hints.pop();
@@ -406,7 +441,9 @@ fn candidates(
 ) -> Vec<Hint> {
     let mut candidates: Vec<Hint> = Vec::new();
     for (shown, form) in refused {
+        let is_scalar = *shown == Shown::Map && *form == Form::Number;
         let places = seen.iter().filter(|seen| seen.shown == *shown);
+        let places = places.filter(|seen| seen.is_scalar || !is_scalar);
         for place in places.flat_map(|seen| seen.places.iter()) {
             let hint = Hint {
                 place: place.clone(),

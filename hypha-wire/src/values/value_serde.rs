@@ -11,6 +11,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 use super::binary::{Binary, Newtype};
+use super::buffered;
 use super::encode::EXT;
 use super::scope::{self, share};
 use super::splice::serialize_bytes;
@@ -65,6 +66,21 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         Value::deserialize(deserializer)
+    }
+
+    fn visit_i32<E: de::Error>(self, value: i32) -> Result<Value, E> {
+        buffered::refuse_scalar(&self)?;
+        self.visit_i64(value.into())
+    }
+
+    fn visit_u32<E: de::Error>(self, value: u32) -> Result<Value, E> {
+        buffered::refuse_scalar(&self)?;
+        self.visit_u64(value.into())
+    }
+
+    fn visit_f32<E: de::Error>(self, value: f32) -> Result<Value, E> {
+        buffered::refuse_scalar(&self)?;
+        self.visit_f64(value.into())
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Value, E> {

@@ -129,6 +129,7 @@ impl<'de> MapAccess<'de> for Parts<'_, 'de> {
         seed.deserialize(Flat {
             decoder: self.decoder,
             array: &self.array,
+            is_exact: !self.is_list,
             mark: self.mark,
         })
     }
@@ -283,6 +284,8 @@ mod misfits {
 struct Flat<'a, 'd, 'de> {
     decoder: &'d mut Decoder<'de>,
     array: &'a NdArray,
+    /// Whether no conversion may change an element. The numbers of a list have no declared type.
+    is_exact: bool,
     mark: Option<Mark>,
 }
 
@@ -292,7 +295,7 @@ impl<'de> Deserializer<'de> for Flat<'_, '_, 'de> {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
         match self.mark {
             Some(mark) => Marked::visit(self.decoder, self.array, mark, visitor),
-            None => Rows::visit_flat(self.decoder, self.array, visitor),
+            None => Rows::visit_flat(self.decoder, self.array, self.is_exact, visitor),
         }
     }
 

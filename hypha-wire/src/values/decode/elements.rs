@@ -6,10 +6,10 @@ use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::{ALLOCATION, Decoder, Token};
-use crate::values::array::NdArray;
+use crate::values::array::{NdArray, misfit};
 use crate::values::buffered;
 use crate::values::decode_error::DecodeError;
-use crate::values::dtype::{self, Number};
+use crate::values::dtype::{self, DType, Number};
 use crate::values::time_type::Time;
 
 /// Returns the number in `item`. Returns `None` if `item` is not exactly one element, or if the
@@ -36,6 +36,8 @@ pub(in crate::values) struct Rows<'a, 'd, 'de> {
     /// Factor between the size of a decoded item and the memory charged for the item.
     copies: usize,
     array: &'a NdArray,
+    /// Whether no conversion may change an element.
+    is_exact: bool,
     /// Lengths of the dimensions below the dimension of these rows.
     below: &'a [usize],
     /// Bytes of the remaining rows.
@@ -73,22 +75,26 @@ impl<'a, 'd, 'de> Rows<'a, 'd, 'de> {
             decoder,
             copies,
             array,
+            is_exact: false,
             shape,
             data: array.data(),
         }
         .deserialize_any(visitor)
     }
 
-    /// Visits all elements of an array as one list.
+    /// Visits all elements of an array as one list. If `is_exact` is true, no conversion may change
+    /// an element.
     pub(in crate::values) fn visit_flat<V: Visitor<'de>>(
         decoder: &'d mut Decoder<'de>,
         array: &'a NdArray,
+        is_exact: bool,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         Part {
             decoder,
             copies: 1,
             array,
+            is_exact,
             shape: &[array.len()],
             data: array.data(),
         }
@@ -116,11 +122,14 @@ impl<'de> SeqAccess<'de> for Rows<'_, '_, 'de> {
             decoder: self.decoder,
             copies: self.copies,
             array: self.array,
+            is_exact: self.is_exact,
             shape: self.below,
             data,
         };
         match seed.deserialize(part) {
             Ok(value) => Ok(Some(value)),
+            // The error concerns the type of all elements.
+            Err(error) if self.is_exact && is_float(self.array) => Err(error),
             Err(error) => Err(error.in_index(index)),
         }
     }
@@ -137,6 +146,7 @@ struct Part<'a, 'd, 'de> {
     decoder: &'d mut Decoder<'de>,
     copies: usize,
     array: &'a NdArray,
+    is_exact: bool,
     shape: &'a [usize],
     data: &'a [u8],
 }
@@ -167,11 +177,58 @@ impl<'de> Part<'_, '_, 'de> {
     }
 }
 
-macro_rules! integers {
-    ($($name:ident)*) => {
+/// Returns whether the elements of an array are floats.
+fn is_float(array: &NdArray) -> bool {
+    matches!(
+        array.dtype(),
+        DType::Float16 | DType::Float32 | DType::Float64
+    )
+}
+
+impl Part<'_, '_, '_> {
+    /// Checks that a part without dimensions can be an element of the type `wanted`. serde checks
+    /// the range of integers.
+    fn check(&self, wanted: &DType) -> Result<(), DecodeError> {
+        let is_of_type = self.array.dtype() == wanted || wanted.widens(self.array.dtype());
+        let is_float = matches!(wanted, DType::Float16 | DType::Float32 | DType::Float64);
+        let rounded = |number: f64| match wanted {
+            DType::Float16 => dtype::f16_to_f64(dtype::f16_from_f64(number)),
+            DType::Float32 => f64::from(number as f32),
+            _ => number,
+        };
+        let unfit = |number: i128| {
+            let is_exact = !is_float || rounded(number as f64) as i128 == number;
+            (!is_exact).then(|| format!("{number} has no exact {wanted}"))
+        };
+        let error = match number_token(self.array, self.data) {
+            Some(Token::Int(number)) if self.is_exact => unfit(number.into()),
+            Some(Token::UInt(number)) if self.is_exact => unfit(number.into()),
+            Some(Token::Float(_)) if self.is_exact && !is_of_type => {
+                let (got, shape) = (self.array.dtype(), self.array.shape());
+                Some(misfit(&wanted.to_string(), None, got, shape))
+            }
+            Some(Token::Float(number)) if number.is_finite() && rounded(number).is_infinite() => {
+                let name = if *wanted == DType::Float16 {
+                    "f16"
+                } else {
+                    "f32"
+                };
+                Some(format!("{number:e} is out of range for {name}"))
+            }
+            _ => None,
+        };
+        error.map_or(Ok(()), |error| Err(DecodeError::new(error)))
+    }
+}
+
+macro_rules! numbers {
+    ($($name:ident $dtype:ident $read:expr;)*) => {
         $(fn $name<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
             match self.shape {
-                [] => self.visit_number(visitor, Token::whole),
+                [] => {
+                    self.check(&DType::$dtype)?;
+                    self.visit_number(visitor, $read)
+                }
                 _ => self.deserialize_any(visitor),
             }
         })*
@@ -199,6 +256,7 @@ impl<'de> Deserializer<'de> for Part<'_, '_, 'de> {
             decoder: self.decoder,
             copies: self.copies,
             array: self.array,
+            is_exact: self.is_exact,
             below,
             data: self.data,
             step: self.data.len().checked_div(*len).unwrap_or(0),
@@ -215,8 +273,20 @@ impl<'de> Deserializer<'de> for Part<'_, '_, 'de> {
         }
     }
 
-    integers!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
-        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128);
+    numbers! {
+        deserialize_i8 Int8 Token::whole;
+        deserialize_i16 Int16 Token::whole;
+        deserialize_i32 Int32 Token::whole;
+        deserialize_i64 Int64 Token::whole;
+        deserialize_i128 Int64 Token::whole;
+        deserialize_u8 UInt8 Token::whole;
+        deserialize_u16 UInt16 Token::whole;
+        deserialize_u32 UInt32 Token::whole;
+        deserialize_u64 UInt64 Token::whole;
+        deserialize_u128 UInt64 Token::whole;
+        deserialize_f32 Float32 |token| token;
+        deserialize_f64 Float64 |token| token;
+    }
 
     /// Decodes a number of seconds as a `Duration`. Decodes everything else like `deserialize_any`.
     fn deserialize_struct<V: Visitor<'de>>(
@@ -243,14 +313,17 @@ impl<'de> Deserializer<'de> for Part<'_, '_, 'de> {
     ) -> Result<V::Value, DecodeError> {
         match (self.shape, name) {
             // With `visit_newtype_struct`, `half::f16` would read the number as a bit pattern.
-            ([], "f16") => self.visit_number(visitor, |token| token),
+            ([], "f16") => {
+                self.check(&DType::Float16)?;
+                self.visit_number(visitor, |token| token)
+            }
             _ => visitor.visit_newtype_struct(self),
         }
     }
 
     forward_to_deserialize_any! {
-        bool f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct
-        map enum identifier ignored_any
+        bool char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map enum
+        identifier ignored_any
     }
 }
 

@@ -113,11 +113,12 @@ pub(crate) fn from_origin<'de, T: Deserialize<'de>>(
 fn decode<'de, T: Deserialize<'de>>(
     decoder: impl Fn() -> Result<Decoder<'de>, DecodeError>,
 ) -> Result<T, DecodeError> {
+    let mut reported = 0;
     search::decode(|is_kept| {
         let mut decoder = decoder()?;
         decoder.trail = buffered::is_watching().then(Vec::new);
         let value = T::deserialize(&mut decoder);
-        decoder.end(value.is_ok(), is_kept)?;
+        decoder.end(value.is_ok(), is_kept, &mut reported)?;
         value
     })
 }
@@ -288,18 +289,25 @@ impl<'de> Decoder<'de> {
     /// Reports to the meter the memory that the values occupy. Must also be called after an error,
     /// because a peer could otherwise retry without being charged.
     pub(crate) fn finish(&self) {
+        self.report(&mut 0);
+    }
+
+    /// Reports the memory in excess of `reported`, which is the memory of earlier attempts to
+    /// decode the same value. Only one of these values is kept.
+    fn report(&self, reported: &mut usize) {
         if let Some(meter) = self.meter {
-            meter.occupied(self.memory_given - self.memory_left);
+            let occupied = self.memory_given - self.memory_left;
+            meter.occupied(occupied.saturating_sub(*reported));
+            *reported = occupied.max(*reported);
         }
     }
 
     /// Reports the memory after the last value. If the value was decoded, checks that no more bytes
     /// follow.
-    fn end(&self, decoded: bool, is_kept: bool) -> Result<(), DecodeError> {
-        // If a buffered value is decoded again after a failure, its memory counts only once. After
-        // a success, which is rare, its memory counts twice.
+    fn end(&self, decoded: bool, is_kept: bool, reported: &mut usize) -> Result<(), DecodeError> {
+        // The memory of failed attempts to decode a buffered value does not count.
         if is_kept && (decoded || !self.is_buffered) {
-            self.finish();
+            self.report(reported);
         }
         match self.remaining() {
             extra if decoded && extra > 0 => Err(DecodeError::new(format!(
@@ -672,6 +680,9 @@ impl<'de> Decoder<'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         if is_buffer::<V>() {
+            if matches!(token, Token::Map(len) if self.is_scalar(len)) {
+                buffered::scalar();
+            }
             let wrapped = match token {
                 Token::Bin(bytes) => Wrapped::bytes(bytes),
                 Token::Ext(value) => Some(Wrapped::ext(value)),
@@ -717,9 +728,27 @@ impl<'de> Decoder<'de> {
             // No type accepts this value, because it is no UTF-8 either.
             return visitor.visit_byte_buf(vec![0xff]);
         }
-        let token = self.token()?;
-        let form = self.recorded_form(start, &token);
+        let mut token = self.token()?;
+        let mut form = self.recorded_form(start, &token);
         let is_inside_buffer = std::mem::replace(&mut self.is_inside_buffer, true);
+        let mut is_scalar = false;
+        if form == Some(Form::Number) {
+            if matches!(token, Token::Map(len) if self.is_scalar(len)) {
+                self.pos = start;
+                // The parts of the array need no other form.
+                let trail = self.trail.take();
+                token = self.scalar(&visitor)?;
+                self.trail = trail;
+                // The number may need another form.
+                form = self.recorded_form(start, &token);
+                is_scalar = true;
+            }
+            if form == Some(Form::Number) {
+                token = token.whole();
+                // An error names the integer.
+                self.recorded_form(start, &token);
+            }
+        }
         let value = match form {
             Some(Form::Time(time)) if token.is_time() => {
                 self.charge(ALLOCATION + 4 * size_of::<V::Value>())?;
@@ -746,6 +775,19 @@ impl<'de> Decoder<'de> {
                 }
                 // As a list, each byte would need the memory of a value.
                 (Some(Form::Items), Token::Bin(bytes)) => visitor.visit_borrowed_bytes(bytes),
+                (_, token) if is_scalar => match token {
+                    // Our types that accept an array refuse numbers of 32 bits in a buffer.
+                    Token::Int(value) if i32::try_from(value).is_ok() => {
+                        visitor.visit_i32(value as i32)
+                    }
+                    Token::UInt(value) if u32::try_from(value).is_ok() => {
+                        visitor.visit_u32(value as u32)
+                    }
+                    Token::Float(value) if f64::from(value as f32) == value => {
+                        visitor.visit_f32(value as f32)
+                    }
+                    token => self.visit(token, visitor),
+                },
                 (_, token) => self.visit_any(token, visitor),
             },
         };

@@ -6,7 +6,7 @@ use serde::de::Unexpected;
 use super::access::key_text;
 use super::{Decoder, Token, text};
 use crate::values::array::NdArray;
-use crate::values::buffered::{self, At, Form, PathStep};
+use crate::values::buffered::{self, At, Form, Kind, PathStep};
 use crate::values::wrapped::Wrapped;
 
 /// Maximum number of members of a map that are searched for short texts.
@@ -140,8 +140,12 @@ impl<'de> Decoder<'de> {
             Token::List(_) => Unexpected::Seq,
             Token::Map(_) => Unexpected::Map,
         };
-        let is_bytes = matches!(token, Token::Bin(_));
-        buffered::value_at(&Here::new(self.input, trail, position), shown, is_bytes)
+        let kind = match token {
+            Token::Bin(_) => Kind::Bytes,
+            Token::Map(len) if self.is_scalar(*len) => Kind::Scalar,
+            _ => Kind::Other,
+        };
+        buffered::value_at(&Here::new(self.input, trail, position), shown, kind)
     }
 
     /// Records an array that begins at `position`. Returns the number of dimensions if the array is

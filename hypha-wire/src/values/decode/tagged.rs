@@ -98,6 +98,13 @@ impl<'de> Decoder<'de> {
         })
     }
 
+    /// Returns whether the map whose `len` entries come next is an array without dimensions.
+    #[inline(never)]
+    pub(super) fn is_scalar(&self, len: u32) -> bool {
+        matches!(self.tag(len), Ok(b"ndarray"))
+            && matches!(self.look_ahead(len, keys::RSHAPE), Ok(Some(Token::List(0))))
+    }
+
     /// Visits a map where a list is expected. Depending on the tag, passes the items of a set, the
     /// pairs of an ordered map, the bytes of a buffer, or the rows or numbers of an array to the
     /// visitor.
