@@ -596,10 +596,13 @@ impl Writer<'_> {
             Type::Number | Type::Single | Type::Duration => known("float"),
             Type::Text | Type::Character => known("str"),
             Type::Bytes => known("bytes"),
-            // The client receives the timestamp type of its msgpack library, and sends that type or
-            // a number of seconds.
-            Type::Timestamp if place == Position::Result => self.timestamp.clone(),
-            Type::Timestamp => made("Union", &[known("float"), self.timestamp.clone()]),
+            // The client receives the timestamp type of its msgpack library, but cannot send it. It
+            // sends a number of seconds.
+            Type::Timestamp => match place {
+                Position::Argument => known("float"),
+                Position::Result => self.timestamp.clone(),
+                Position::Member => made("Union", &[known("float"), self.timestamp.clone()]),
+            },
             Type::Literals(values) => {
                 let written: Option<Vec<_>> = values.iter().map(literal_value).collect();
                 written.map_or_else(|| known("Any"), |values| made("Literal", &values))
