@@ -202,14 +202,19 @@ fn times_in_python_have_the_types_of_the_client() {
     struct Event {
         at: Timestamp,
     }
-    let function = FunctionSchema::new("f", "")
-        .argument::<Timestamp>("it", "")
-        .argument::<Event>("event", "")
-        .returns::<Timestamp>();
-    let python = describe([method("f", function.finish())]).python();
+    let function = |name| {
+        FunctionSchema::new(name, "")
+            .argument::<Timestamp>("it", "")
+            .argument::<Event>("event", "")
+    };
+    let sent = function("f").returns::<Timestamp>().finish();
+    let python = describe([method("f", sent)]).python();
     contains(&python, "it: float, event: Event) -> Timestamp:");
-    contains(&python, "    at: Union[float, Timestamp]\n");
+    contains(&python, "    at: float\n");
     contains(&python, "class Timestamp(Protocol):");
+    let both = function("f").returns::<Event>().finish();
+    let python = describe([method("f", both)]).python();
+    contains(&python, "    at: Union[float, Timestamp]\n");
 }
 
 #[test]
