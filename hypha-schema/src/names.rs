@@ -35,6 +35,21 @@ impl Names {
         name
     }
 
+    /// Returns the names of sent values: other names for those of `names` for whose indexes
+    /// `is_twice` returns true, and the same names for the others.
+    pub(crate) fn of_sent(
+        &mut self,
+        names: &[String],
+        is_twice: impl Fn(usize) -> bool,
+    ) -> Vec<String> {
+        let names = names.iter().enumerate();
+        let names = names.map(|(index, name)| match is_twice(index) {
+            true => self.fresh(&format!("{name}Argument")),
+            false => name.clone(),
+        });
+        names.collect()
+    }
+
     /// Derives a name from each string with `make`. Reserves and returns these names.
     ///
     /// A string that is already a valid name remains unchanged, regardless of the order. For

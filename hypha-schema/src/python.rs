@@ -158,14 +158,7 @@ pub(crate) fn write(model: &Model) -> String {
         let is_both = sent.contains(&index) && received.contains(&index);
         is_both && !is_object && differs.is_in(&Type::Named(index))
     };
-    let names_of_sent = names
-        .iter()
-        .enumerate()
-        .map(|(index, name)| match is_twice(index) {
-            true => taken.fresh(&format!("{name}Argument")),
-            false => name.clone(),
-        });
-    let names_of_sent: Vec<String> = names_of_sent.collect();
+    let names_of_sent = taken.of_sent(&names, is_twice);
     let mut writer = Writer {
         model,
         types: names.iter().chain(&names_of_sent).cloned().collect(),
