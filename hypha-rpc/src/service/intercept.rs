@@ -41,8 +41,8 @@ impl Service {
     /// caller.
     ///
     /// The interceptor does not run for the methods of an object that a method returns, nor for
-    /// calls of callbacks. Such a method checks its caller itself, with the parameter `ctx:
-    /// &Context`.
+    /// calls of callbacks. Such a method checks its caller itself, with the parameter
+    /// `ctx: &Context`.
     ///
     /// ```
     /// use hypha_rpc::prelude::*;

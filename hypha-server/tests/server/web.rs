@@ -260,7 +260,7 @@ async fn next(reports: &mut mpsc::UnboundedReceiver<String>) -> Result<[String; 
 async fn a_slow_handler_still_reads_its_body_and_responds() -> Result<()> {
     let server = server().await?;
     let client = hypha_rpc::connect(server.url()).await?;
-    // The application waits longer than the server's pieces are read in advance.
+    // After one second, the library reads pieces of the body in advance. No other event shows this.
     let late = async |request: Request| {
         tokio::time::sleep(Duration::from_millis(1500)).await;
         request.into_body()
